@@ -1,0 +1,60 @@
+/* port.h -- the whole hardware contract. port/samd21/ is the chip, port/host/ a process.
+ *
+ * No function blocks longer than it says. Not reentrant: called from main() only.
+ */
+#ifndef PORT_PORT_H
+#define PORT_PORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Clocks, flash wait states, UART at 115,200 baud, cycle counter. Called once, first. */
+void port_init(void);
+
+/* Next received byte, or -1. */
+int port_read(void);
+
+/* Queue n bytes for sending; waits for room (at most the line time of n bytes). */
+void port_write(const uint8_t *bytes, size_t n);
+
+/* Wait until the last queued byte has left the line. */
+void port_drain(void);
+
+/* Sleep until an interrupt has happened; returns at once if a byte is waiting. */
+void port_idle(void);
+
+/* Line speed, after port_drain. False: the clock cannot make it within 2 %; nothing changed. */
+bool port_set_baud(uint32_t baud);
+
+/* Begin a measured window: TX drained, NVM cache invalidated, counter zeroed. */
+void port_window_open(void);
+
+/* End it. Returns its cycles, the overhead of an empty window subtracted;
+ * *interrupts: those taken inside, the counter's own overflow not counted. */
+uint32_t port_window_close(uint16_t *interrupts);
+
+/* Cycles of an empty window, as measured by port_init. */
+uint32_t port_window_overhead(void);
+
+/* Bytes lost in the UART or the ring buffer since reset. */
+uint32_t port_overruns(void);
+
+uint32_t port_uptime_ms(void);
+uint32_t port_stack_used(void);  /* high-water mark, bytes */
+uint32_t port_stack_size(void);
+
+struct port_identity {
+    uint32_t clock_hz;
+    uint32_t baud;
+    uint32_t device_id;
+    uint32_t serial[4];
+    uint32_t nvm_ctrlb;
+    uint32_t reset_cause;
+};
+void port_identify(struct port_identity *identity);
+
+/* Reset the chip; does not return. */
+void port_reset(void);
+
+#endif

@@ -1,0 +1,195 @@
+"""
+What can go wrong, sorted by who has to act.
+
+* HilError
+  - UsageError         your call or your file is wrong: change it
+    - ArtefactError    a model file is missing, corrupt or too new
+    - FitError         the model does not fit the chip
+  - ToolError          a compiler or an emulator failed: read its log
+  - RigError           the bench is wrong: look at cables, probe, power
+    - RigNotFound
+    - PortLost
+    - LinkTimeout
+    - FlashError
+  - DeviceError        the firmware answered, and the answer is wrong
+    - ProtocolError
+    - WrongFirmware
+    - DeviceRefusal
+    - FirmwareFault
+
+Only a DeviceError is evidence about the firmware.  A run that ends in any
+other error is void: it neither passes nor fails.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+
+class HilError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class UsageError(HilError, ValueError):
+    """The caller or an input file is wrong."""
+
+
+class ArtefactError(UsageError):
+    """
+    A model file cannot be used.
+
+    Attributes:
+        path: The file, or None for bytes that came from elsewhere.
+    """
+
+    def __init__(self, path: Path | str | None, what: str):
+        self.path = path
+        super().__init__(f"{path}: {what}" if path else what)
+
+
+class FitError(UsageError):
+    """
+    The program is larger than the memory of the chip.
+
+    Attributes:
+        memory: ``"flash"`` or ``"ram"``.
+        needed_bytes: What the program takes.
+        available_bytes: What the chip has.
+        sections: Bytes by section or symbol, largest first.
+    """
+
+    def __init__(self, memory: str, needed_bytes: int, available_bytes: int, sections: Mapping[str, int]):
+        self.memory = memory
+        self.needed_bytes = needed_bytes
+        self.available_bytes = available_bytes
+        self.sections = dict(sections)
+        parts = ", ".join(f"{name} {size}" for name, size in sorted(sections.items(), key=lambda s: -s[1])[:6])
+        super().__init__(
+            f"the program needs {needed_bytes} bytes of {memory}, the chip has {available_bytes} "
+            f"({parts}). Use fewer units or inputs, or a chip with more {memory}."
+        )
+
+
+class ToolError(HilError):
+    """
+    A program that this package runs has failed.
+
+    Attributes:
+        command: What was run.
+        log: What it printed.
+    """
+
+    def __init__(self, what: str, command: Iterable[str] = (), log: str = ""):
+        self.command = list(command)
+        self.log = log
+        shown = f"\n$ {' '.join(self.command)}\n{log.rstrip()}" if self.command else ""
+        super().__init__(what + shown)
+
+
+class RigError(HilError):
+    """
+    The bench is wrong.
+
+    Attributes:
+        rig: Name of the rig, as in ``rigs/<name>.toml``.
+    """
+
+    def __init__(self, rig: str, what: str):
+        self.rig = rig
+        super().__init__(f"{rig}: {what}")
+
+
+class RigNotFound(RigError):
+    """No such rig, or nothing attached that it describes."""
+
+
+class PortLost(RigError):
+    """The serial port went away while it was in use (cable pulled, emulator ended)."""
+
+    def __init__(self, rig: str, doing: str):
+        super().__init__(rig, f"the serial port vanished while {doing}. Check the cable and power, then run the command again.")
+
+
+class FlashError(RigError):
+    """The program could not be written, or reads back different."""
+
+
+class LinkTimeout(RigError):
+    """
+    The device stayed silent.
+
+    Attributes:
+        waited_s: How long the host waited, in seconds.
+        tail: The last bytes that did arrive, oldest first.
+    """
+
+    def __init__(self, rig: str, waiting_for: str, waited_s: float, tail: bytes):
+        self.waited_s = waited_s
+        self.tail = tail
+        got = f"last {len(tail)} bytes: {tail.hex(' ')}" if tail else "no byte arrived"
+        super().__init__(
+            rig,
+            f"no {waiting_for} frame within {waited_s:g} s ({got}). "
+            f"Check power and baud rate, then run `hil doctor {rig}`.",
+        )
+
+
+class DeviceError(HilError):
+    """The firmware answered, and the answer is wrong."""
+
+
+class ProtocolError(DeviceError):
+    """The firmware sent a frame that the protocol does not allow here."""
+
+
+class WrongFirmware(DeviceError):
+    """
+    Another program answers than the one expected.
+
+    Attributes:
+        field: Which part of HELLO differs (``protocol``, ``build_id``, ``artefact_hash``).
+        expected, got: Its values, as text.
+    """
+
+    def __init__(self, rig: str, field: str, expected: str, got: str):
+        self.field, self.expected, self.got = field, expected, got
+        super().__init__(
+            f"{rig}: the firmware that answers has {field} {got}, expected {expected}. "
+            f"Flash it again: `hil flash MODEL --rig {rig}`."
+        )
+
+
+class DeviceRefusal(DeviceError):
+    """
+    The firmware answered a request with an ERROR frame.
+
+    Attributes:
+        code: The error code's name (``hil.link.schema.ErrorCode``).
+        detail: The number that came with it.
+    """
+
+    def __init__(self, rig: str, request: str, code: str, detail: int):
+        self.code, self.detail = code, detail
+        super().__init__(f"{rig}: the firmware refused {request}: {code} ({detail})")
+
+
+class FirmwareFault(DeviceError):
+    """
+    The firmware ended in its HardFault handler, or the core locked up.
+
+    Attributes:
+        registers: Stacked registers by name (``r0`` ... ``r3``, ``r12``, ``lr``, ``pc``, ``xpsr``, ``sp``).
+    """
+
+    def __init__(self, rig: str, registers: Mapping[str, int], where: str = ""):
+        self.registers = dict(registers)
+        shown = " ".join(f"{name}={value:08x}" for name, value in self.registers.items())
+        super().__init__(f"{rig}: HardFault{' in ' + where if where else ''}: {shown}")
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """``"; did you mean 'hidden'?"`` for the nearest known word, or ``""``."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""

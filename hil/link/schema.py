@@ -1,0 +1,217 @@
+"""
+The link's frames, written once: Python reads this table, `hil.link.c_header` writes
+``firmware/link/link_schema.h`` from it.  Every byte is explained in docs/link.md.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+PROTOCOL_VERSION = 1
+FRAME_TAG = 0xF1
+"""First byte of a frame on the wire; text lines are ASCII, so the two cannot be confused."""
+DELIMITER = 0x00
+MAX_BODY = 1024
+"""Largest body of a frame in either direction, bytes."""
+HEADER_BYTES = 4
+CRC_BYTES = 4
+MAX_REPLY = 2048
+"""Encoded bytes of all frames that answer one request: the device keeps them for replay."""
+
+
+class Flag(enum.IntFlag):
+    """Bits of a header's ``flags``."""
+
+    LAST = 1
+    """The last frame of the answer to this request."""
+    UNSOLICITED = 2
+    """Not an answer: BOOT, FAULT."""
+    REPLAY = 4
+    """Sent again because the request came again."""
+
+
+class Kind(enum.IntEnum):
+    """Frame types; answers have the top bit set."""
+
+    HELLO = 0x01
+    BEGIN = 0x02
+    STEPS = 0x03
+    FINISH = 0x04
+    INSPECT = 0x05
+    BENCH = 0x06
+    STATUS = 0x07
+    ECHO = 0x08
+    BAUD = 0x09
+    RESET = 0x0A
+    CRASH = 0x0B
+
+    IS_HELLO = 0x81
+    ACK = 0x82
+    STEP = 0x83
+    RESULT = 0x84
+    INNER = 0x85
+    BENCHED = 0x86
+    IS_STATUS = 0x87
+    ECHOED = 0x88
+    BOOT = 0x90
+    ERROR = 0xE0
+    FAULT = 0xF0
+
+
+class ErrorCode(enum.IntEnum):
+    """``code`` of an ERROR frame."""
+
+    UNKNOWN_KIND = 1
+    BAD_LENGTH = 2
+    BAD_STATE = 3
+    """STEPS or FINISH without BEGIN, or more steps than announced; detail: steps done."""
+    BAD_STEP = 4
+    """STEPS does not start at the step expected; detail: the step expected."""
+    BAD_INDEX = 5
+    """No such layer or kernel; detail: how many there are."""
+    BAD_VALUE = 6
+    TOO_LARGE = 7
+    """The answer would not fit the replay buffer; detail: the largest count."""
+
+
+class Crash(enum.IntEnum):
+    """``how`` of a CRASH request: the bench's own test that it notices."""
+
+    HARD_FAULT = 1
+    HANG = 2
+    LOCKUP = 3
+
+
+@dataclass(frozen=True)
+class Field:
+    """
+    One field of a body, little-endian.
+
+    Attributes:
+        name: Identifier in both languages.
+        type: ``u8``, ``u16``, ``u32``, ``i16`` or ``i32``.
+        count: 1 for a scalar, N for a fixed array, 0 for an array that takes the rest of the body.
+        meaning: One line; ends up in the header as a comment.
+    """
+
+    name: str
+    type: str
+    count: int
+    meaning: str
+
+
+def _f(name: str, spec: str, meaning: str) -> Field:
+    kind, _, count = spec.partition("*")
+    return Field(name, kind, 1 if not _ else int(count or 0), meaning)
+
+
+HEADER = (
+    _f("kind", "u8", "frame type"),
+    _f("seq", "u8", "of the request; an answer repeats it"),
+    _f("credit", "u8", "requests that the sender can take now"),
+    _f("flags", "u8", "bit set of Flag"),
+)
+
+BODIES: dict[Kind, tuple[Field, ...]] = {
+    Kind.HELLO: (_f("protocol", "u8", "PROTOCOL_VERSION of the host"),),
+    Kind.BEGIN: (
+        _f("sequence", "u32", "number chosen by the host, repeated in RESULT"),
+        _f("steps", "u16", "feature vectors that will follow"),
+        _f("detail", "u8", "1: STEP frames carry the states"),
+        _f("reserved", "u8", "0"),
+    ),
+    Kind.STEPS: (
+        _f("first", "u16", "index of the first step in this frame"),
+        _f("count", "u16", "steps in this frame"),
+        _f("x", "i16*", "[count, D] Q15, features"),
+    ),
+    Kind.FINISH: (),
+    Kind.INSPECT: (_f("layer", "u8", "recurrent layer, 0 is the input side"),),
+    Kind.BENCH: (
+        _f("kernel", "u8", "index into the firmware's kernels"),
+        _f("reserved", "u8", "0"),
+        _f("repeats", "u16", "measured calls, 1 to 64"),
+    ),
+    Kind.STATUS: (),
+    Kind.ECHO: (_f("data", "u8*", "returned as it is"),),
+    Kind.BAUD: (_f("baud", "u32", "line speed after the answer has been sent"),),
+    Kind.RESET: (),
+    Kind.CRASH: (_f("how", "u8", "Crash"),),
+    Kind.IS_HELLO: (
+        _f("protocol", "u8", "PROTOCOL_VERSION of the firmware"),
+        _f("window", "u8", "requests that may be under way at once"),
+        _f("max_steps", "u16", "largest count of a STEPS frame with states"),
+        _f("inputs", "u16", "D, features of one step"),
+        _f("states", "u16", "S, units of all recurrent layers"),
+        _f("outputs", "u16", "O, logits"),
+        _f("layers", "u8", "recurrent layers"),
+        _f("kernels", "u8", "kernels for BENCH"),
+        _f("clock_hz", "u32", "CPU clock that the firmware has set up"),
+        _f("baud", "u32", "line speed"),
+        _f("device_id", "u32", "DSU.DID"),
+        _f("serial", "u32*4", "128-bit serial number of the chip"),
+        _f("nvm_ctrlb", "u32", "NVMCTRL.CTRLB read back: wait states, cache"),
+        _f("overhead", "u32", "cycles of an empty measured window, already subtracted"),
+        _f("reset_cause", "u32", "PM.RCAUSE of the last reset"),
+        _f("build_id", "u8*16", "hash of sources and flags"),
+        _f("artefact_hash", "u8*32", "SHA-256 of the artefact"),
+    ),
+    Kind.ACK: (),
+    Kind.STEP: (
+        _f("step", "u16", "index"),
+        _f("interrupts", "u16", "taken inside the measured window; not 0: no measurement"),
+        _f("cycles", "u32", "of the step"),
+        _f("h", "i16*", "[S] Q15, states after the step, the layers side by side; empty without detail"),
+    ),
+    Kind.RESULT: (
+        _f("sequence", "u32", "as in BEGIN"),
+        _f("steps", "u16", "steps done"),
+        _f("interrupts", "u16", "taken inside the measured window of the output layers"),
+        _f("cycles", "u32", "of readout and output layers"),
+        _f("saturated", "u32", "readout sums that were clipped"),
+        _f("logits", "i32*", "[O] Q15"),
+    ),
+    Kind.INNER: (
+        _f("layer", "u8", "as asked"),
+        _f("reserved", "u8", "0"),
+        _f("units", "u16", "H of this layer"),
+        _f("data", "u8*", "acc_q17 [2H] i32, z [H] i16, g [H] i16, h [H] i16, little-endian"),
+    ),
+    Kind.BENCHED: (
+        _f("kernel", "u8", "as asked"),
+        _f("reserved", "u8", "0"),
+        _f("interrupts", "u16", "taken inside the windows"),
+        _f("cycles", "u32*", "[repeats] of each call"),
+    ),
+    Kind.IS_STATUS: (
+        _f("frames", "u32", "good frames received since reset"),
+        _f("bad_frames", "u32", "frames with a wrong COBS code, length or CRC"),
+        _f("overruns", "u32", "bytes lost in the UART or the ring buffer"),
+        _f("replays", "u32", "requests that came again"),
+        _f("stack_bytes", "u32", "stack high-water mark"),
+        _f("stack_size", "u32", "stack available"),
+        _f("uptime_ms", "u32", "since reset, by the device's clock"),
+    ),
+    Kind.ECHOED: (_f("data", "u8*", "as sent"),),
+    Kind.BOOT: (_f("reset_cause", "u32", "PM.RCAUSE"),),
+    Kind.ERROR: (
+        _f("code", "u8", "ErrorCode"),
+        _f("request", "u8", "kind of the request"),
+        _f("reserved", "u16", "0"),
+        _f("detail", "u32", "see ErrorCode"),
+    ),
+    Kind.FAULT: (
+        _f("r0", "u32", "stacked"),
+        _f("r1", "u32", "stacked"),
+        _f("r2", "u32", "stacked"),
+        _f("r3", "u32", "stacked"),
+        _f("r12", "u32", "stacked"),
+        _f("lr", "u32", "stacked"),
+        _f("pc", "u32", "stacked: where it happened"),
+        _f("xpsr", "u32", "stacked"),
+        _f("sp", "u32", "before the exception"),
+        _f("exc_return", "u32", "LR in the handler"),
+        _f("stack_bytes", "u32", "stack high-water mark"),
+    ),
+}

@@ -1,0 +1,210 @@
+"""Recipes: how a model is made, from data to test, as one TOML file read into frozen dataclasses."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from hil.config import load_toml
+from hil.errors import UsageError, suggest
+
+RECIPE_FILE = "recipe.toml"
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise UsageError(message)
+
+
+@dataclass(frozen=True)
+class DataRecipe:
+    """
+    Where clips come from.
+
+    Attributes:
+        source: ``"synthetic-keywords"``: spoken by espeak-ng, nothing to download.
+        keywords: Words to tell apart; ``unknown`` and ``silence`` are added.
+        unknown_words: Words that make up ``unknown``.
+        clips: Number of clips in all, at least 100.
+        seconds: Length of each clip.
+        seed: Of everything random in it.
+    """
+
+    source: Literal["synthetic-keywords"] = "synthetic-keywords"
+    keywords: tuple[str, ...] = ()
+    unknown_words: tuple[str, ...] = ()
+    clips: int = 2400
+    seconds: float = 1.0
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        _require(len(self.keywords) >= 1, "data.keywords is empty: name at least one word")
+        _require(len(set(self.keywords)) == len(self.keywords), "data.keywords names a word twice")
+        _require(self.clips >= 100, f"data.clips = {self.clips}: at least 100 are needed for three disjoint sets")
+        _require(0.1 <= self.seconds <= 10, f"data.seconds = {self.seconds}: must be within 0.1 and 10")
+
+
+@dataclass(frozen=True)
+class FeatureRecipe:
+    """
+    The front end.
+
+    Attributes:
+        kind: ``"log-mel"``, or ``"magnitude"`` (the paper's FFT magnitudes, no window function).
+        rate_hz: Sampling rate.
+        window, hop: Samples.  The FFT has as many points as the window, rounded up to a power of two.
+        bands: Mel bands, or magnitude bins counted from 0 Hz.
+        low_hz, high_hz: Range of the mel bands.
+        gain_shift: Features are multiplied by ``2**gain_shift`` with saturation.
+            Omitted: fitted on the training set so that at most 0.1 % of values saturate.
+    """
+
+    kind: Literal["log-mel", "magnitude"] = "log-mel"
+    rate_hz: int = 8000
+    window: int = 256
+    hop: int = 128
+    bands: int = 32
+    low_hz: float = 60.0
+    high_hz: float = 3800.0
+    gain_shift: int | None = None
+
+    def __post_init__(self) -> None:
+        _require(self.rate_hz > 0, f"features.rate_hz = {self.rate_hz}: must be positive")
+        _require(1 <= self.hop, f"features.hop = {self.hop}: must be at least 1")
+        _require(2 <= self.window <= 4096, f"features.window = {self.window}: must be within 2 and 4096")
+        _require(
+            0 <= self.low_hz < self.high_hz <= self.rate_hz / 2,
+            f"features: need 0 <= low_hz < high_hz <= rate_hz / 2, got {self.low_hz}, {self.high_hz}, {self.rate_hz}",
+        )
+        _require(1 <= self.bands <= 512, f"features.bands = {self.bands}: must be within 1 and 512")
+        if self.gain_shift is not None:
+            _require(0 <= self.gain_shift <= 15, f"features.gain_shift = {self.gain_shift}: must be within 0 and 15")
+
+
+@dataclass(frozen=True)
+class CellRecipe:
+    """
+    The network: recurrent layers, sum over time, one hidden dense layer, classes.
+
+    Attributes:
+        kind: ``"embedded_gru"`` (eGRU).
+        hidden: Units of each recurrent layer, input side first.
+        dense: Units of the dense layer (ReLU).
+    """
+
+    kind: Literal["embedded_gru"] = "embedded_gru"
+    hidden: tuple[int, ...] = (30, 20)
+    dense: int = 16
+
+    def __post_init__(self) -> None:
+        _require(len(self.hidden) >= 1, "cell.hidden is empty: name at least one layer")
+        for units in (*self.hidden, self.dense):
+            _require(1 <= units <= 4096, f"cell: {units} units; must be within 1 and 4096")
+
+
+@dataclass(frozen=True)
+class TrainRecipe:
+    """
+    Float training; the baseline GRU gets the same number of epochs.
+
+    Attributes:
+        epochs: Passes over the training set in float.
+        batch: Clips per update.
+        learning_rate: Of Adam, decayed to 0 along a cosine.
+        gru_learning_rate: The same for the float GRU.
+        z_bias: Initial bias of the update gate (negative: slow units).
+        noise: Standard deviation of Gaussian noise added to features while training, 1.0 = full scale.
+        seed: Of initialization, order and noise.
+    """
+
+    epochs: int = 30
+    batch: int = 64
+    learning_rate: float = 0.02
+    gru_learning_rate: float = 0.01
+    z_bias: float = -2.0
+    noise: float = 0.02
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        _require(self.epochs >= 1, f"train.epochs = {self.epochs}: must be at least 1")
+        _require(self.batch >= 1, f"train.batch = {self.batch}: must be at least 1")
+        _require(self.learning_rate > 0 and self.gru_learning_rate > 0, "train: learning rates must be positive")
+
+
+@dataclass(frozen=True)
+class QuantizeRecipe:
+    """
+    Quantization-aware training.
+
+    Attributes:
+        epochs: Passes over the training set with quantized weights; 0 quantizes the float model as it is.
+        learning_rate: Of Adam, decayed to 0 along a cosine.
+        zero_threshold: ``"code"`` (|w| < 2**-2.5 is 0) or ``"paper"`` (|w| <= 1/4 is 0).
+        row_scales: Fit a power of two per row.
+        bias_bits: 16, or 3 (a weight's seven levels, as in the paper).
+    """
+
+    epochs: int = 25
+    learning_rate: float = 0.008
+    zero_threshold: Literal["code", "paper"] = "code"
+    row_scales: bool = True
+    bias_bits: Literal[3, 16] = 16
+
+    def __post_init__(self) -> None:
+        _require(self.epochs >= 0, f"quantize.epochs = {self.epochs}: must not be negative")
+
+
+@dataclass(frozen=True)
+class BuildRecipe:
+    """
+    The firmware.
+
+    Attributes:
+        chip: One of `hil.firmware`'s chips.
+        optimize: Compiler flag ``-O...`` without the dash and O.
+    """
+
+    chip: str = "atsamd21j18a"
+    optimize: Literal["2", "3", "s"] = "2"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """
+    A whole recipe.
+
+    Attributes:
+        name: Of the model; folders and reports are named after it.
+        path: The file it was read from.
+    """
+
+    name: str
+    data: DataRecipe
+    features: FeatureRecipe = field(default_factory=FeatureRecipe)
+    cell: CellRecipe = field(default_factory=CellRecipe)
+    train: TrainRecipe = field(default_factory=TrainRecipe)
+    quantize: QuantizeRecipe = field(default_factory=QuantizeRecipe)
+    build: BuildRecipe = field(default_factory=BuildRecipe)
+
+    def sha256(self) -> str:
+        """Hash of the values, whatever the file's layout."""
+        return hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()
+
+
+def load_recipe(folder: Path | str) -> Recipe:
+    """
+    Read ``recipe.toml`` in ``folder`` (or the file itself).
+
+    Raises:
+        UsageError: No such recipe (near names are suggested), or a key or value is wrong.
+    """
+    folder = Path(folder)
+    path = folder if folder.suffix == ".toml" else folder / RECIPE_FILE
+    if not path.is_file():
+        siblings = [p.parent.name for p in path.parent.parent.glob(f"*/{RECIPE_FILE}")]
+        raise UsageError(f"{path}: no such recipe{suggest(path.parent.name, siblings)}")
+    return load_toml(path, Recipe)

@@ -1,0 +1,74 @@
+"""What a run leaves behind: states, outputs and cycles, each number with what it is worth."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+
+class Tier(str, enum.Enum):
+    """What a cycle count is worth.  Tiers are never mixed in one statistic, baseline or verdict."""
+
+    SILICON = "silicon"
+    """Measured on a chip."""
+    CYCLE_MODEL = "cycle-model"
+    """Counted by the built-in emulator's model of the core and its flash."""
+    TRACE_PRICED = "trace-priced"
+    """Executed instructions priced with the core's timing table, without flash effects."""
+    INSTRUCTION_COUNT = "instruction-count"
+    """Executed instructions (Renode)."""
+    HOST = "host"
+    """No device: the integer twin on the host."""
+
+
+@dataclass(frozen=True)
+class LayerTrace:
+    """
+    The inner values of one recurrent layer, for naming a difference by operation.
+
+    Attributes:
+        acc_q17: [T, 2H] int32, sums of weights times inputs plus bias, z rows then g rows.
+        z_q15: [T, H] int16, gates.
+        g_q15: [T, H] int16, candidates.
+        h_q15: [T, H] int16, states after the step.
+    """
+
+    acc_q17: npt.NDArray[np.int32]
+    z_q15: npt.NDArray[np.int16]
+    g_q15: npt.NDArray[np.int16]
+    h_q15: npt.NDArray[np.int16]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """
+    One sequence, run somewhere.
+
+    Attributes:
+        tier: Where it ran.
+        states_q15: [T, S] int16, Q15, states after each step, the layers side by side.
+        logits: [O] int32, Q15, outputs after the last step.
+        saturated: Readout sums that had to be clipped.
+        cycles: [T] int64, cycles of each step, or None (twin).
+        output_cycles: Cycles of readout and output layers, or None (twin).
+        interrupts: [T] int64, interrupts taken inside each measured window, or None.
+            A window with an interrupt in it is not a measurement.
+        layers: Inner values, when asked for.
+    """
+
+    tier: Tier
+    states_q15: npt.NDArray[np.int16]
+    logits: npt.NDArray[np.int32]
+    saturated: int = 0
+    cycles: npt.NDArray[np.int64] | None = None
+    output_cycles: int | None = None
+    interrupts: npt.NDArray[np.int64] | None = None
+    layers: tuple[LayerTrace, ...] = field(default=())
+
+    @property
+    def decision(self) -> int:
+        """Index of the largest logit; the first one on a tie."""
+        return int(np.argmax(self.logits))
