@@ -1,0 +1,1 @@
+"""Recipe and rig to `Result`: stages, run, compare, bench."""
