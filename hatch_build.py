@@ -1,0 +1,35 @@
+"""Build hook: compile the emulator's core into the wheel, with the machine's own C compiler."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+
+class CoreBuildHook(BuildHookInterface):  # type: ignore[type-arg]
+    """The core is loaded with cffi in ABI mode, so the wheel fits every Python of the platform."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        if self.target_name != "wheel":
+            return
+        root = Path(self.root)
+        sys.path.insert(0, str(root))
+        try:
+            build = runpy.run_path(str(root / "hil" / "emulator" / "build_core.py"))["build"]
+        finally:
+            sys.path.remove(str(root))
+        library = root / "hil" / "emulator" / "_core.so"
+        build(library)
+        build_data["artifacts"].append("hil/emulator/_core.so")
+        build_data["pure_python"] = False
+        build_data["tag"] = f"py3-none-{_platform()}"
+
+
+def _platform() -> str:
+    import sysconfig
+
+    return sysconfig.get_platform().replace("-", "_").replace(".", "_")

@@ -1,0 +1,80 @@
+"""The import direction of the package, as a test."""
+
+import ast
+from pathlib import Path
+
+import hil
+
+# Top to bottom.  A module may import only from rows below its own.
+ROWS = [
+    {"cli", "pytest_plugin"},
+    {"report"},
+    {"experiment"},
+    {"rig"},
+    {"firmware"},
+    {"codegen", "link", "emulator", "train"},
+    {"cells", "quant", "features", "datasets"},
+    {"artefact", "recipe", "clip", "trace"},
+    {"fixed", "config", "resources", "chips"},
+    {"errors"},
+]
+RANK = {name: i for i, row in enumerate(ROWS) for name in row}
+PACKAGE = Path(hil.__file__).parent
+
+
+def imports(path):
+    """Top-level parts of `hil` that a file imports, wherever the import stands."""
+    here = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            base = list(here[: len(here) - node.level]) if node.level else []
+            stem = base + (node.module or "").split(".")
+            names = [stem, *([*stem, alias.name] for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names = [alias.name.split(".") for alias in node.names]
+        else:
+            continue
+        for parts in names:
+            parts = [part for part in parts if part]
+            if parts[:1] == ["hil"] and len(parts) > 1 and parts[1] in RANK:
+                yield parts[1]
+
+
+def sources():
+    return [p for p in PACKAGE.rglob("*.py") if "_resources" not in p.parts]
+
+
+def test_imports_point_downwards():
+    """No module imports from its own row or from one above."""
+    wrong = [
+        f"{path.relative_to(PACKAGE.parent)} imports hil.{target}"
+        for path in sources()
+        if (part := path.relative_to(PACKAGE).with_suffix("").parts[0]) in RANK
+        for target in set(imports(path))
+        if target != part and RANK[target] <= RANK[part]
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_part_has_a_row():
+    """A new part of the package is placed in a row before it is merged."""
+    found = {p.stem for p in PACKAGE.iterdir() if p.suffix == ".py" or (p / "__init__.py").is_file()}
+    assert found - {"__init__"} <= set(RANK), f"add to ROWS: {sorted(found - {'__init__'} - set(RANK))}"
+
+
+def test_torch_is_imported_only_for_training():
+    """`cells` and `train` are the only importers of torch."""
+    wrong = [
+        str(path.relative_to(PACKAGE))
+        for path in sources()
+        for node in ast.walk(ast.parse(path.read_text()))
+        for name in (
+            [a.name for a in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+        if name.split(".")[0] == "torch" and path.relative_to(PACKAGE).parts[0] not in ("cells", "train")
+    ]
+    assert not wrong, "\n".join(wrong)
