@@ -190,34 +190,7 @@ class Artefact:
     def to_bytes(self) -> bytes:
         """The file's contents; equal artefacts give equal bytes."""
         tensors = _tensors(self)
-        manifest = {
-            "format": FORMAT,
-            "version": FORMAT_VERSION,
-            "name": self.name,
-            "labels": list(self.labels),
-            "frontend": {
-                "kind": self.frontend.kind,
-                "rate_hz": self.frontend.rate_hz,
-                "window": self.frontend.window,
-                "hop": self.frontend.hop,
-                "low_hz": self.frontend.low_hz,
-                "high_hz": self.frontend.high_hz,
-                "frames": self.frontend.frames,
-                "gain_shift": self.frontend.gain_shift,
-            },
-            "recurrent": [
-                {"cell": "embedded_gru", "inputs": layer.inputs, "units": layer.units} for layer in self.recurrent
-            ],
-            "readout": {"kind": "sum", "shift": self.readout_shift},
-            "dense": [
-                {"inputs": layer.rows.inputs, "outputs": layer.rows.outputs, "activation": layer.activation}
-                for layer in self.dense
-            ],
-            "bias_bits": self.bias_bits,
-            "softsign": self.softsign,
-            "provenance": dict(self.provenance),
-            "arrays_sha256": _arrays_sha256(tensors),
-        }
+        manifest = _manifest(self, tensors)
         return _save_tensors(tensors, metadata={"manifest": json.dumps(manifest, sort_keys=True)})
 
     def sha256(self) -> str:
@@ -258,11 +231,15 @@ def artefact_from_bytes(data: bytes, path: Path | None = None) -> Artefact:
     try:
         if manifest["arrays_sha256"] != _arrays_sha256(tensors):
             raise ArtefactError(path, "is corrupt: its arrays do not have the hash that its manifest gives")
-        return _assemble(manifest, tensors)
+        artefact = _assemble(manifest, tensors)
+        described = json.loads(json.dumps(_manifest(artefact, tensors)))
     except ArtefactError as error:
         raise error if error.path else ArtefactError(path, str(error)) from None
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise ArtefactError(path, f"is corrupt: {type(error).__name__} {error}") from error
+    if described != manifest:
+        raise ArtefactError(path, "is corrupt: its manifest does not describe its arrays")
+    return artefact
 
 
 def _parse(data: bytes, path: Path | None) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
@@ -312,6 +289,35 @@ def _all_rows(a: Artefact) -> Iterator[tuple[str, Rows]]:
         yield f"recurrent.{i}", layer.rows
     for i, dense in enumerate(a.dense):
         yield f"dense.{i}", dense.rows
+
+
+def _manifest(a: Artefact, tensors: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "version": FORMAT_VERSION,
+        "name": a.name,
+        "labels": list(a.labels),
+        "frontend": {
+            "kind": a.frontend.kind,
+            "rate_hz": a.frontend.rate_hz,
+            "window": a.frontend.window,
+            "hop": a.frontend.hop,
+            "low_hz": a.frontend.low_hz,
+            "high_hz": a.frontend.high_hz,
+            "frames": a.frontend.frames,
+            "gain_shift": a.frontend.gain_shift,
+        },
+        "recurrent": [{"cell": "embedded_gru", "inputs": layer.inputs, "units": layer.units} for layer in a.recurrent],
+        "readout": {"kind": "sum", "shift": a.readout_shift},
+        "dense": [
+            {"inputs": layer.rows.inputs, "outputs": layer.rows.outputs, "activation": layer.activation}
+            for layer in a.dense
+        ],
+        "bias_bits": a.bias_bits,
+        "softsign": a.softsign,
+        "provenance": dict(a.provenance),
+        "arrays_sha256": _arrays_sha256(tensors),
+    }
 
 
 def _tensors(a: Artefact) -> dict[str, npt.NDArray[Any]]:

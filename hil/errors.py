@@ -109,7 +109,9 @@ class PortLost(RigError):
     """The serial port went away while it was in use (cable pulled, emulator ended)."""
 
     def __init__(self, rig: str, doing: str):
-        super().__init__(rig, f"the serial port vanished while {doing}. Check the cable and power, then run the command again.")
+        super().__init__(
+            rig, f"the serial port vanished while {doing}. Check the cable and power, then run the command again."
+        )
 
 
 class FlashError(RigError):

@@ -74,7 +74,7 @@ class FeatureRecipe:
 
     def __post_init__(self) -> None:
         _require(self.rate_hz > 0, f"features.rate_hz = {self.rate_hz}: must be positive")
-        _require(1 <= self.hop, f"features.hop = {self.hop}: must be at least 1")
+        _require(self.hop >= 1, f"features.hop = {self.hop}: must be at least 1")
         _require(2 <= self.window <= 4096, f"features.window = {self.window}: must be within 2 and 4096")
         _require(
             0 <= self.low_hz < self.high_hz <= self.rate_hz / 2,

@@ -14,7 +14,7 @@ ROWS = [
     {"firmware"},
     {"codegen", "link", "emulator", "train"},
     {"cells", "quant", "features", "datasets"},
-    {"artefact", "recipe", "clip", "trace"},
+    {"arithmetic", "artefact", "recipe", "clip", "trace", "float_model"},
     {"fixed", "config", "resources", "chips"},
     {"errors"},
 ]
