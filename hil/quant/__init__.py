@@ -1,0 +1,26 @@
+"""Twins: the integer kernels in Python, equal to the C bit for bit, and the quantizer.  Works without torch."""
+
+from hil.arithmetic import softsign_q15
+from hil.quant.kernels import dense, embedded_gru_step, pre_activations_q15, readout_sum, row_sums_q17
+from hil.quant.paper import softsign_division_q15, truncated_dot_q15
+from hil.quant.quantize import fit_exponents, quantization_settings, quantize, quantize_rows
+from hil.quant.twin import MAX_STEPS, run_twin, run_twin_batch, run_twins
+
+__all__ = [
+    "MAX_STEPS",
+    "dense",
+    "embedded_gru_step",
+    "fit_exponents",
+    "pre_activations_q15",
+    "quantization_settings",
+    "quantize",
+    "quantize_rows",
+    "readout_sum",
+    "row_sums_q17",
+    "run_twin",
+    "run_twin_batch",
+    "run_twins",
+    "softsign_division_q15",
+    "softsign_q15",
+    "truncated_dot_q15",
+]

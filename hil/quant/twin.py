@@ -1,0 +1,120 @@
+"""Whole sequences through the integer reference: the expected values of every comparison."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from hil.artefact import Artefact, Rows
+from hil.errors import UsageError
+from hil.fixed import INT32_MAX, Int, shift_round
+from hil.quant.kernels import Int16, Int32, dense, embedded_gru_step, readout_sum
+from hil.trace import LayerTrace, Tier, Trace
+
+MAX_STEPS = INT32_MAX // (1 << 15)
+"""Longest sequence whose summed states, each at most 2**15 in magnitude, cannot leave int32."""
+
+
+def run_twin(artefact: Artefact, features: Int16, *, detail: bool = False) -> Trace:
+    """
+    Run one sequence.
+
+    Args:
+        artefact: The model.
+        features: [T, D] int16, Q15.
+        detail: Also keep sums, gates and candidates of every step (`Trace.layers`).
+
+    Returns:
+        A trace of tier ``host``, without cycles.
+
+    Raises:
+        UsageError: Shape or dtype do not fit the model, or T is above `MAX_STEPS`.
+
+    Twin:
+        ``model_reset``, ``model_step`` and ``model_output`` of the generated model.c.
+    """
+    _check(artefact, features, dimensions=2)
+    return run_twins(artefact, features[None], detail=detail)[0]
+
+
+def run_twins(artefact: Artefact, features: Int16, *, detail: bool = False) -> list[Trace]:
+    """`run_twin` for [N, T, D]: many sequences of one length at once, several times faster than one by one."""
+    _check(artefact, features, dimensions=3)
+    layers: list[LayerTrace] = []
+    x = features
+    for layer in artefact.recurrent:
+        layers.append(_run_layer(x, layer.rows, layer.units))
+        x = layers[-1].h_q15
+    logits, clipped = _output(artefact, x.sum(axis=1, dtype=np.int64))
+    states = np.concatenate([layer.h_q15 for layer in layers], axis=2)
+    return [
+        Trace(
+            tier=Tier.HOST,
+            states_q15=states[n],
+            logits=logits[n],
+            saturated=int(clipped[n]),
+            layers=tuple(_of_sequence(layer, n) for layer in layers if detail),
+        )
+        for n in range(len(features))
+    ]
+
+
+def run_twin_batch(artefact: Artefact, features: Int16) -> Int32:
+    """
+    Outputs of many sequences of one length; the same numbers as `run_twin`, without keeping the states.
+
+    Args:
+        artefact: The model.
+        features: [N, T, D] int16, Q15.
+
+    Returns:
+        [N, O] int32, Q15, logits.
+
+    Raises:
+        UsageError: As `run_twin`.
+    """
+    _check(artefact, features, dimensions=3)
+    count, steps, _ = features.shape
+    states = [np.zeros((count, layer.units), np.int16) for layer in artefact.recurrent]
+    sums = np.zeros((count, artefact.recurrent[-1].units), np.int64)
+    for step in range(steps):
+        x = features[:, step]
+        for i, layer in enumerate(artefact.recurrent):
+            *_, x = embedded_gru_step(x, states[i], layer.rows)
+            states[i] = x
+        sums += x
+    return _output(artefact, sums)[0]
+
+
+def _run_layer(x: Int16, rows: Rows, units: int) -> LayerTrace:
+    """Arrays of [N, T, ...]."""
+    h = np.zeros((len(x), units), np.int16)
+    steps = []
+    for step in range(x.shape[1]):
+        steps.append(embedded_gru_step(x[:, step], h, rows))
+        h = steps[-1][3]
+    acc, z, g, states = (np.stack(part, axis=1) for part in zip(*steps, strict=True))
+    return LayerTrace(acc, z, g, states)
+
+
+def _of_sequence(layer: LayerTrace, n: int) -> LayerTrace:
+    return LayerTrace(layer.acc_q17[n], layer.z_q15[n], layer.g_q15[n], layer.h_q15[n])
+
+
+def _output(artefact: Artefact, sums: Int) -> tuple[Int32, npt.NDArray[np.int64]]:
+    """Logits [N, O] and clipped readout values [N]."""
+    u, _ = readout_sum(sums, artefact.readout_shift)
+    clipped = np.count_nonzero(u != shift_round(sums, artefact.readout_shift), axis=1)
+    for layer in artefact.dense[:-1]:
+        u = dense(u, layer.rows, layer.activation).astype(np.int16)
+    return dense(u, artefact.dense[-1].rows, "linear").astype(np.int32), np.asarray(clipped)
+
+
+def _check(artefact: Artefact, features: Int16, dimensions: int) -> None:
+    names = ("N", "T", "D")[-dimensions:]
+    if features.dtype != np.int16 or features.ndim != dimensions:
+        raise UsageError(f"features are {features.dtype} {features.shape}, expected int16 [{', '.join(names)}]")
+    if features.shape[-1] != artefact.inputs:
+        raise UsageError(f"features have {features.shape[-1]} values a step, {artefact.name} takes {artefact.inputs}")
+    if not 1 <= features.shape[-2] <= MAX_STEPS:
+        raise UsageError(f"a sequence of {features.shape[-2]} steps; must be within 1 and {MAX_STEPS}")
