@@ -16,6 +16,7 @@ What can go wrong, sorted by who has to act.
     - WrongFirmware
     - DeviceRefusal
     - FirmwareFault
+    - UnexpectedReset
 
 Only a DeviceError is evidence about the firmware.  A run that ends in any
 other error is void: it neither passes nor fails.
@@ -189,6 +190,22 @@ class FirmwareFault(DeviceError):
         self.registers = dict(registers)
         shown = " ".join(f"{name}={value:08x}" for name, value in self.registers.items())
         super().__init__(f"{rig}: HardFault{' in ' + where if where else ''}: {shown}")
+
+
+class UnexpectedReset(DeviceError):
+    """
+    The firmware started again although nobody had asked for it.
+
+    Attributes:
+        cause: PM.RCAUSE (1 power-on, 2 and 4 brown-out, 16 external, 32 watchdog, 64 system request).
+    """
+
+    def __init__(self, rig: str, cause: int):
+        self.cause = cause
+        super().__init__(
+            f"{rig}: the firmware was reset in mid-run (PM.RCAUSE {cause:#04x}). "
+            f"Check the supply and the reset line, then run the command again."
+        )
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
