@@ -1,0 +1,164 @@
+"""
+Clips to features: a raw spectrum (`hil.features.spectrum`), an offset per band, a gain.
+
+``x = saturate((raw - offset) << gain_shift)``, int16 Q15.  Offsets and gain come from
+the training set once and travel in the artefact; no clip is normalized by itself, which
+a streaming device could not do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hil.artefact import MAX_SHIFT, FrontEnd
+from hil.clip import Clip
+from hil.errors import UsageError
+from hil.features.spectrum import fft_points, frames_of, log_mel, magnitude, mel_weights_q15
+from hil.fixed import INT16_MAX, INT16_MIN, saturate_int16
+from hil.recipe import FeatureRecipe
+
+__all__ = ["FeatureSet", "extract", "extract_set", "fit_frontend", "frame_count"]
+
+Progress = Callable[[int, int], None]
+
+SATURATED_PER_MILLE = 1
+"""A fitted gain saturates at most this many of a thousand training values."""
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """
+    The features of a set of clips.
+
+    Attributes:
+        x: [N, T, F] int16, Q15.
+        y: [N] int64, labels.
+        names: [N] names of the clips.
+        saturated: Values of ``x`` that had to be clipped.
+    """
+
+    x: npt.NDArray[np.int16]
+    y: npt.NDArray[np.int64]
+    names: tuple[str, ...]
+    saturated: int
+
+
+def frame_count(recipe: FeatureRecipe, seconds: float) -> int:
+    """
+    Frames of a clip: one starts at each whole hop, the last ones reach into the padding.
+
+    62 for 1 s at 8 kHz and a hop of 128.
+    """
+    return max(1, round(seconds * recipe.rate_hz) // recipe.hop)
+
+
+def fit_frontend(
+    recipe: FeatureRecipe, clips: Sequence[Clip], frames: int, *, progress: Progress | None = None
+) -> FrontEnd:
+    """
+    Fix offset and gain on a training set.
+
+    The offset is the mean of each band.  The gain is the recipe's, or the largest power
+    of two with which at most 0.1 % of the values of ``clips`` saturate.
+
+    Args:
+        recipe: Kind and sizes.
+        clips: The training set.
+        frames: Feature vectors of a clip (`frame_count`).
+        progress: Called with the number of clips done and to do.
+
+    Raises:
+        UsageError: No clips, a clip of another rate, more bins than the FFT has, or a mel
+            band between two bins.
+    """
+    if not clips:
+        raise UsageError("a front end cannot be fitted to an empty training set")
+    _check(recipe)
+    plain = FrontEnd(
+        kind=recipe.kind,
+        rate_hz=recipe.rate_hz,
+        window=recipe.window,
+        hop=recipe.hop,
+        low_hz=recipe.low_hz,
+        high_hz=recipe.high_hz,
+        frames=frames,
+        gain_shift=0,
+        offset=np.zeros(recipe.bands, np.int16),
+    )
+    raw = extract_set(clips, plain, progress=progress).x.reshape(-1, recipe.bands)
+    offset = np.rint(raw.mean(axis=0, dtype=np.float64)).astype(np.int16)
+    gain_shift = _fitted_gain(raw, offset) if recipe.gain_shift is None else recipe.gain_shift
+    return _with(plain, gain_shift, offset)
+
+
+def extract(samples: npt.NDArray[np.int16], frontend: FrontEnd) -> tuple[npt.NDArray[np.int16], int]:
+    """
+    Features of one recording.
+
+    Args:
+        samples: [N] int16 at ``frontend.rate_hz``; padded with zeros, or cut, to its frames.
+        frontend: The fitted front end.
+
+    Returns:
+        [T, F] int16, Q15, and how many values had to be clipped.
+
+    Raises:
+        UsageError: The samples are not a vector of int16.
+    """
+    if samples.dtype != np.int16 or samples.ndim != 1:
+        raise UsageError(f"samples are {samples.ndim}-dimensional {samples.dtype}, expected a vector of int16")
+    frames = frames_of(samples, frontend.window, frontend.hop, frontend.frames)
+    raw, clipped = _raw(frames, frontend)
+    x, saturated = saturate_int16((raw.astype(np.int64) - frontend.offset) << frontend.gain_shift)
+    return x, clipped + saturated
+
+
+def extract_set(clips: Sequence[Clip], frontend: FrontEnd, *, progress: Progress | None = None) -> FeatureSet:
+    """
+    Features of many clips.
+
+    Raises:
+        UsageError: A clip has another sampling rate than the front end.
+    """
+    x = np.zeros((len(clips), frontend.frames, frontend.features), np.int16)
+    saturated = 0
+    for i, clip in enumerate(clips):
+        if clip.rate_hz != frontend.rate_hz:
+            raise UsageError(f"clip {clip.name!r} has {clip.rate_hz} Hz, the front end takes {frontend.rate_hz} Hz")
+        x[i], clipped = extract(clip.samples, frontend)
+        saturated += clipped
+        if progress:
+            progress(i + 1, len(clips))
+    return FeatureSet(x, np.array([c.label for c in clips], np.int64), tuple(c.name for c in clips), saturated)
+
+
+def _check(recipe: FeatureRecipe) -> None:
+    points = fft_points(recipe.window)
+    if recipe.kind == "log-mel":
+        mel_weights_q15(recipe.bands, points, recipe.rate_hz, recipe.low_hz, recipe.high_hz)
+    elif recipe.bands > points // 2 + 1:
+        raise UsageError(f"features.bands = {recipe.bands}: a {points}-point FFT has {points // 2 + 1} bins")
+
+
+def _raw(frames: npt.NDArray[np.int16], frontend: FrontEnd) -> tuple[npt.NDArray[np.int16], int]:
+    if frontend.kind == "magnitude":
+        return magnitude(frames, frontend.features)
+    return log_mel(frames, frontend.features, frontend.rate_hz, frontend.low_hz, frontend.high_hz), 0
+
+
+def _fitted_gain(raw: npt.NDArray[np.int16], offset: npt.NDArray[np.int16]) -> int:
+    centred = raw.astype(np.int32) - offset
+    allowed = raw.size * SATURATED_PER_MILLE // 1000
+    for shift in range(MAX_SHIFT, 0, -1):
+        over = np.count_nonzero((centred > INT16_MAX >> shift) | (centred < INT16_MIN >> shift))
+        if over <= allowed:
+            return shift
+    return 0
+
+
+def _with(frontend: FrontEnd, gain_shift: int, offset: npt.NDArray[np.int16]) -> FrontEnd:
+    return FrontEnd(**{**vars(frontend), "gain_shift": gain_shift, "offset": offset})
