@@ -109,7 +109,7 @@ class CellRecipe:
 @dataclass(frozen=True)
 class TrainRecipe:
     """
-    Float training; the baseline GRU gets the same number of epochs.
+    Float training; the baseline GRU gets as many epochs as float and quantized training together.
 
     Attributes:
         epochs: Passes over the training set in float.
@@ -118,6 +118,7 @@ class TrainRecipe:
         gru_learning_rate: The same for the float GRU.
         z_bias: Initial bias of the update gate (negative: slow units).
         noise: Standard deviation of Gaussian noise added to features while training, 1.0 = full scale.
+        time_shift: Clips are shifted by up to this many frames either way while training.
         seed: Of initialization, order and noise.
     """
 
@@ -127,12 +128,15 @@ class TrainRecipe:
     gru_learning_rate: float = 0.01
     z_bias: float = -2.0
     noise: float = 0.02
+    time_shift: int = 3
     seed: int = 1
 
     def __post_init__(self) -> None:
         _require(self.epochs >= 1, f"train.epochs = {self.epochs}: must be at least 1")
         _require(self.batch >= 1, f"train.batch = {self.batch}: must be at least 1")
         _require(self.learning_rate > 0 and self.gru_learning_rate > 0, "train: learning rates must be positive")
+        _require(self.noise >= 0, f"train.noise = {self.noise}: must not be negative")
+        _require(0 <= self.time_shift <= 1000, f"train.time_shift = {self.time_shift}: must be within 0 and 1000")
 
 
 @dataclass(frozen=True)

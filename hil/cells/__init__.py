@@ -1,0 +1,20 @@
+"""Recurrent cells and the network in torch: float, and in the exact integers of the twin."""
+
+from hil.cells.embedded_gru import EmbeddedGRU
+from hil.cells.network import Network, arrays_of, network_from, parameters_by_name, readout_shift_for, row_formats
+from hil.cells.rows import QuantizedRows, RowFormat, bias_range, fake_quantize, straight_through
+
+__all__ = [
+    "EmbeddedGRU",
+    "Network",
+    "QuantizedRows",
+    "RowFormat",
+    "arrays_of",
+    "bias_range",
+    "fake_quantize",
+    "network_from",
+    "parameters_by_name",
+    "readout_shift_for",
+    "row_formats",
+    "straight_through",
+]

@@ -1,0 +1,183 @@
+"""The whole network: recurrent layers, sum over time, one hidden dense layer, classes; to and from arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hil.cells.embedded_gru import EmbeddedGRU
+from hil.cells.rows import QuantizedRows, RowFormat, fake_quantize, straight_through
+from hil.errors import UsageError
+from hil.fixed import INT16_MAX, INT16_MIN, Q15_ONE
+from hil.float_model import MAX_READOUT_SHIFT, FloatModel, Kind
+
+
+def readout_shift_for(steps: int) -> int:
+    """
+    The smallest shift with which the sum over ``steps`` states cannot saturate.
+
+    Raises:
+        UsageError: More than 2**15 steps.
+    """
+    shift = max(0, int(steps) - 1).bit_length()
+    if steps < 1 or shift > MAX_READOUT_SHIFT:
+        raise UsageError(f"a clip of {steps} frames; must be within 1 and {1 << MAX_READOUT_SHIFT}: use a larger hop")
+    return shift
+
+
+class Network(nn.Module):
+    """
+    A sequence classifier.
+
+    Args:
+        kind: ``"embedded_gru"``, or ``"gru"`` for `torch.nn.GRU` of the same shape.
+        inputs: D.
+        hidden: Units of each recurrent layer, input side first.
+        dense: Units of the hidden dense layer.
+        outputs: O, classes.
+        readout_shift: States are summed over time and divided by two to this.
+        z_bias: Initial bias of the eGRU's gates.
+        generator: Of the initial weights.
+    """
+
+    def __init__(
+        self,
+        kind: Kind,
+        inputs: int,
+        hidden: tuple[int, ...],
+        dense: int,
+        outputs: int,
+        readout_shift: int,
+        *,
+        z_bias: float = -2.0,
+        generator: torch.Generator | None = None,
+    ):
+        super().__init__()
+        self.kind, self.inputs, self.hidden, self.outputs = kind, inputs, hidden, outputs
+        self.readout_shift = readout_shift
+        widths = zip((inputs, *hidden[:-1]), hidden, strict=True)
+        if kind == "gru":
+            layers = [_gru(D, H, generator) for D, H in widths]
+        else:
+            layers = [EmbeddedGRU(D, H, batch_first=True, z_bias=z_bias, generator=generator) for D, H in widths]
+        self.recurrent = nn.ModuleList(layers)
+        self.dense = nn.ModuleList([_linear(hidden[-1], dense, generator), _linear(dense, outputs, generator)])
+        self.dense_formats: list[RowFormat] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        """
+        Classify sequences.
+
+        Args:
+            x: [N, T, D], Q15 features divided by 2**15.
+
+        Returns:
+            [N, O] logits; quantized, float64 and the twin's integers divided by 2**15.
+        """
+        for layer in self.recurrent:
+            x, _ = layer(x)
+        if self.dense_formats:
+            return self._integer_output(x)
+        r = x.sum(dim=1) / 2**self.readout_shift
+        return self.dense[1](torch.clamp(self.dense[0](r), 0, 1))
+
+    def _integer_output(self, states: Tensor) -> Tensor:
+        """Twin: `hil.quant.readout_sum` and `hil.quant.dense`."""
+        total = states.double().sum(dim=1)
+        half = (1 << self.readout_shift) >> 1
+        r_q15 = ((total.detach() * Q15_ONE + half) / 2**self.readout_shift).floor().clamp(INT16_MIN, INT16_MAX)
+        u = straight_through(total / 2**self.readout_shift, r_q15 / Q15_ONE)
+        first, last = (
+            fake_quantize(layer.weight, layer.bias, row_format)
+            for layer, row_format in zip(self.dense, self.dense_formats, strict=True)
+        )
+        return _integer_dense(torch.clamp(_integer_dense(u, first), 0, INT16_MAX / Q15_ONE), last)
+
+    def quantize_(self, formats: Mapping[str, RowFormat]) -> None:
+        """
+        Run in the twin's integers from now on.
+
+        Args:
+            formats: By layer: ``recurrent.0``, ..., ``dense.1``.
+
+        Raises:
+            UsageError: The network is a GRU.
+        """
+        if self.kind != "embedded_gru":
+            raise UsageError(f"a {self.kind!r} cannot be quantized, only an eGRU")
+        for i, layer in enumerate(self.recurrent):
+            layer.format = formats[f"recurrent.{i}"]
+        self.dense_formats = [formats[f"dense.{i}"] for i in range(len(self.dense))]
+
+    def formatted_biases(self) -> list[tuple[nn.Parameter, RowFormat]]:
+        """Latent biases with the format of their rows; empty unless quantized."""
+        if not self.dense_formats:
+            return []
+        pairs = [(layer.bias, layer.format) for layer in self.recurrent]
+        return [*pairs, *((layer.bias, f) for layer, f in zip(self.dense, self.dense_formats, strict=True))]
+
+
+def _gru(inputs: int, units: int, generator: torch.Generator | None) -> nn.GRU:
+    """Uniform within +-1/sqrt(H), as torch does, but from the given generator."""
+    layer = nn.GRU(inputs, units, batch_first=True)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.uniform_(-(units**-0.5), units**-0.5, generator=generator)
+    return layer
+
+
+def _linear(inputs: int, outputs: int, generator: torch.Generator | None) -> nn.Linear:
+    layer = nn.Linear(inputs, outputs)
+    with torch.no_grad():
+        nn.init.xavier_normal_(layer.weight, generator=generator)
+        layer.bias.zero_()
+    return layer
+
+
+def _integer_dense(u: Tensor, rows: QuantizedRows) -> Tensor:
+    """[N, O] float64, multiples of 2**-15, before any clipping."""
+    real = torch.nn.functional.linear(u, rows.weight.double(), rows.bias.double())
+    sums = torch.nn.functional.linear(u.detach() * Q15_ONE, rows.weight_q2.double(), rows.bias_half_q17.double())
+    return straight_through(real, (sums * rows.scale).floor() / Q15_ONE)
+
+
+_GRU_PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
+
+def parameters_by_name(network: Network) -> dict[str, nn.Parameter]:
+    """Parameters under the names of `FloatModel.arrays`."""
+    named: dict[str, nn.Parameter] = {}
+    for i, layer in enumerate(network.recurrent):
+        if network.kind == "gru":
+            named |= {f"recurrent.{i}.{part}": getattr(layer, f"{part}_l0") for part in _GRU_PARTS}
+        else:
+            named |= {f"recurrent.{i}.weight": layer.weight, f"recurrent.{i}.bias": layer.bias}
+    for i, layer in enumerate(network.dense):
+        named |= {f"dense.{i}.weight": layer.weight, f"dense.{i}.bias": layer.bias}
+    return named
+
+
+def network_from(model: FloatModel) -> Network:
+    """A network with the model's parameters, quantized if the model was trained quantized."""
+    network = Network(model.kind, model.inputs, model.hidden, model.dense, model.outputs, model.readout_shift)
+    with torch.no_grad():
+        for name, parameter in parameters_by_name(network).items():
+            parameter.copy_(torch.tensor(model.arrays[name]))
+    if model.exponents:
+        network.quantize_(row_formats(model.exponents, model.quantization))
+    return network
+
+
+def row_formats(exponents: Mapping[str, Any], quantization: Mapping[str, Any]) -> dict[str, RowFormat]:
+    """Formats by layer from arrays of exponents and the settings of `FloatModel.quantization`."""
+    zero, bits = quantization["zero_threshold"], quantization["bias_bits"]
+    return {layer: RowFormat(torch.tensor(e), zero, bits) for layer, e in exponents.items()}
+
+
+def arrays_of(network: Network) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
+    """Copies of the parameters for `FloatModel.arrays`."""
+    return {name: p.detach().numpy().astype(np.float32) for name, p in parameters_by_name(network).items()}

@@ -1,0 +1,187 @@
+"""The two stages of training: in float, then with the device's integers in the forward pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from hil.cells import Network, arrays_of, network_from, readout_shift_for, row_formats
+from hil.errors import UsageError
+from hil.features import FeatureSet
+from hil.float_model import Epoch, FloatModel, Kind
+from hil.quant import fit_exponents, quantization_settings
+from hil.recipe import Recipe
+from hil.train.loop import Plan, Progress, deterministic, run_plan
+
+_QUANTIZED_SEED = 1 << 32
+"""Added to the recipe's seed, so that the second stage does not repeat the order of the first."""
+
+
+def fit(
+    recipe: Recipe,
+    train: FeatureSet,
+    validation: FeatureSet,
+    *,
+    kind: Kind = "embedded_gru",
+    progress: Progress | None = None,
+) -> FloatModel:
+    """
+    Train a network in float.
+
+    Equal arguments give equal bits on one machine, whatever its load.  The GRU trains for
+    as many epochs as the eGRU does in both of its stages together.
+
+    Args:
+        recipe: Cell, training, and the number of quantized epochs (for the GRU).
+        train: Clips to learn from.
+        validation: Clips that choose the epoch that is kept.
+        kind: ``"embedded_gru"``, or ``"gru"`` for the baseline of the same shape.
+        progress: Called after every update.
+
+    Raises:
+        UsageError: The sets do not fit together, a class has no clip, or training diverges.
+    """
+    outputs = _check(train, validation)
+    _, steps, features = train.x.shape
+    plan = _float_plan(recipe, kind)
+    with deterministic():
+        network = Network(
+            kind,
+            features,
+            recipe.cell.hidden,
+            recipe.cell.dense,
+            outputs,
+            readout_shift_for(steps),
+            z_bias=recipe.train.z_bias,
+            generator=torch.Generator().manual_seed(recipe.train.seed),
+        )
+        curve = run_plan(network, plan, train, validation, progress)
+    return FloatModel(
+        kind=kind,
+        inputs=features,
+        hidden=recipe.cell.hidden,
+        dense=recipe.cell.dense,
+        outputs=outputs,
+        readout_shift=network.readout_shift,
+        arrays=arrays_of(network),
+        curve=curve,
+        provenance=_provenance(plan, curve),
+    )
+
+
+def fit_quantized(
+    recipe: Recipe,
+    float_model: FloatModel,
+    train: FeatureSet,
+    validation: FeatureSet,
+    *,
+    progress: Progress | None = None,
+) -> FloatModel:
+    """
+    Train on with 3-bit weights and Q15 states in the forward pass (straight-through gradients).
+
+    Row scales are fitted once, to the float weights.  The result keeps latent weights and
+    row scales; `hil.quant.quantize` rounds them to exactly the network that was trained,
+    and its twin gives exactly the outputs seen here.
+
+    Args:
+        recipe: Training and quantization; 0 epochs only fits the row scales.
+        float_model: An eGRU from `fit`.
+        train, validation: As for `fit`.
+        progress: Called after every update.
+
+    Raises:
+        UsageError: As `fit`; or the model is a GRU.
+    """
+    outputs = _check(train, validation)
+    if (float_model.inputs, float_model.outputs) != (train.x.shape[2], outputs):
+        raise UsageError(
+            f"the float model has {float_model.inputs} inputs and {float_model.outputs} outputs, "
+            f"the training set {train.x.shape[2]} and {outputs}: train it again"
+        )
+    exponents = _fit_exponents(recipe, float_model)
+    settings = quantization_settings(recipe.quantize)
+    plan = _quantized_plan(recipe)
+    with deterministic():
+        network = network_from(float_model)
+        network.quantize_(row_formats(exponents, settings))
+        curve = run_plan(network, plan, train, validation, progress)
+    return FloatModel(
+        kind="embedded_gru",
+        inputs=float_model.inputs,
+        hidden=float_model.hidden,
+        dense=float_model.dense,
+        outputs=float_model.outputs,
+        readout_shift=float_model.readout_shift,
+        arrays=arrays_of(network),
+        exponents=exponents,
+        quantization=settings,
+        curve=curve,
+        provenance={**_provenance(plan, curve), "float_model": float_model.sha256()},
+    )
+
+
+def _float_plan(recipe: Recipe, kind: Kind) -> Plan:
+    t = recipe.train
+    gru = kind == "gru"
+    return Plan(
+        name="float GRU" if gru else "float eGRU",
+        epochs=t.epochs + (recipe.quantize.epochs if gru else 0),
+        batch=t.batch,
+        learning_rate=t.gru_learning_rate if gru else t.learning_rate,
+        noise=t.noise,
+        time_shift=t.time_shift,
+        seed=t.seed,
+    )
+
+
+def _quantized_plan(recipe: Recipe) -> Plan:
+    t = recipe.train
+    return Plan(
+        name="quantized eGRU",
+        epochs=recipe.quantize.epochs,
+        batch=t.batch,
+        learning_rate=recipe.quantize.learning_rate,
+        noise=t.noise,
+        time_shift=t.time_shift,
+        seed=t.seed + _QUANTIZED_SEED,
+    )
+
+
+def _fit_exponents(recipe: Recipe, model: FloatModel) -> dict[str, np.ndarray[Any, np.dtype[np.int8]]]:
+    if model.kind != "embedded_gru":
+        raise UsageError(f"a {model.kind!r} cannot be quantized, only an eGRU")
+    return {
+        layer: fit_exponents(model.arrays[f"{layer}.weight"], model.arrays[f"{layer}.bias"], recipe.quantize)
+        for layer in model.layers
+    }
+
+
+def _check(train: FeatureSet, validation: FeatureSet) -> int:
+    """Number of classes; raises `UsageError` if the sets cannot be trained on together."""
+    for name, features in (("training", train), ("validation", validation)):
+        if features.x.ndim != 3 or features.x.dtype != np.int16 or features.y.shape != features.x.shape[:1]:
+            raise UsageError(
+                f"the {name} set is {features.x.dtype} {features.x.shape} with labels {features.y.shape}, "
+                "expected int16 [N, T, F] with labels [N]"
+            )
+        if not len(features.y):
+            raise UsageError(f"the {name} set is empty")
+        if features.y.min() < 0:
+            raise UsageError(f"the {name} set has a negative label")
+    if train.x.shape[1:] != validation.x.shape[1:]:
+        raise UsageError(f"clips are {train.x.shape[1:]} in training, {validation.x.shape[1:]} in validation")
+    return int(max(train.y.max(), validation.y.max())) + 1
+
+
+def _provenance(plan: Plan, curve: tuple[Epoch, ...]) -> dict[str, Any]:
+    return {
+        "stage": plan.name,
+        "epochs": plan.epochs,
+        "learning_rate": plan.learning_rate,
+        "seed": plan.seed,
+        "torch": torch.__version__.split("+")[0],
+        "validation_accuracy": max((epoch.validation_accuracy for epoch in curve), default=None),
+    }
