@@ -1,0 +1,202 @@
+/* kernel_driver.c -- runs kernels on the host on request, for tests/kernel_support.py.
+ *
+ * Reads requests from stdin: an operation (u32), its sizes (u32 each) and its arrays, and
+ * writes the results. Each array gets a heap block of exactly its size, so that
+ * AddressSanitizer sees the first byte outside.
+ */
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "kernels/dense.h"
+#include "kernels/embedded_gru.h"
+#include "kernels/float_gru.h"
+#include "kernels/float_math.h"
+#include "kernels/readout_sum.h"
+#include "kernels/rows.h"
+#include "kernels/softsign.h"
+
+enum operation { SOFTSIGN, EMBEDDED_GRU, DENSE_RELU, DENSE_LINEAR, READOUT_SUM, FLOAT_FUNCTION, FLOAT_GRU, LIMITS };
+
+static void *allocate(size_t bytes)
+{
+    void *block = malloc(bytes);
+    if (!block) {
+        abort();
+    }
+    return block;
+}
+
+static void *take(size_t count, size_t size)
+{
+    void *block = allocate(count * size);
+    if (fread(block, size, count, stdin) != count) {
+        abort();
+    }
+    return block;
+}
+
+static uint32_t take_u32(void)
+{
+    uint32_t value;
+    if (fread(&value, sizeof value, 1, stdin) != 1) {
+        abort();
+    }
+    return value;
+}
+
+static void give(const void *block, size_t count, size_t size)
+{
+    if (fwrite(block, size, count, stdout) != count) {
+        abort();
+    }
+}
+
+static size_t blocks(unsigned rows)
+{
+    return (rows + ROWS_BLOCK - 1) / ROWS_BLOCK;
+}
+
+static struct rows take_rows(unsigned outputs, unsigned inputs)
+{
+    struct rows rows;
+    rows.weight_q2 = take(blocks(outputs) * inputs * ROWS_BLOCK, 1);
+    rows.bias_q17 = take(blocks(outputs) * ROWS_BLOCK, 4);
+    rows.shift = take(outputs, 1);
+    rows.outputs = (uint16_t)outputs;
+    return rows;
+}
+
+static void drop_rows(const struct rows *rows)
+{
+    free((void *)(uintptr_t)rows->weight_q2);
+    free((void *)(uintptr_t)rows->bias_q17);
+    free((void *)(uintptr_t)rows->shift);
+}
+
+static void run_softsign(void)
+{
+    const uint32_t n = take_u32();
+    int32_t *v = take(n, 4);
+    int16_t *y = allocate(n * 2);
+    for (uint32_t i = 0; i < n; i++) {
+        y[i] = softsign_q15(v[i]);
+    }
+    give(y, n, 2);
+    free(v), free(y);
+}
+
+static void run_embedded_gru(void)
+{
+    const uint32_t inputs = take_u32(), units = take_u32(), steps = take_u32();
+    const struct embedded_gru layer = {take_rows(2 * units, inputs + units), (uint16_t)inputs, (uint16_t)units};
+    const size_t sums = blocks(2 * units) * ROWS_BLOCK;
+    const struct embedded_gru_state state = {allocate(4 * sums), allocate(2 * units), allocate(2 * units)};
+    embedded_gru_reset(&layer, &state);
+    int16_t *h = take(units, 2);
+    for (uint32_t i = 0; i < units; i++) {
+        state.h_q15[i] = h[i];
+    }
+    for (uint32_t t = 0; t < steps; t++) {
+        int16_t *x = take(inputs, 2);
+        embedded_gru_step(&layer, x, &state);
+        give(state.acc_q17, 2 * units, 4);
+        give(state.h_before_q15, units, 2);
+        give(state.h_q15, units, 2);
+        free(x);
+    }
+    drop_rows(&layer.rows);
+    free(state.acc_q17), free(state.h_q15), free(state.h_before_q15), free(h);
+}
+
+static void run_dense(enum operation operation)
+{
+    const uint32_t inputs = take_u32(), outputs = take_u32();
+    const struct rows rows = take_rows(outputs, inputs);
+    int16_t *u = take(inputs, 2);
+    int32_t *acc = allocate(4 * blocks(outputs) * ROWS_BLOCK);
+    const size_t size = operation == DENSE_RELU ? 2 : 4;
+    void *y = allocate(size * outputs);
+    if (operation == DENSE_RELU) {
+        dense_relu(&rows, u, inputs, acc, y);
+    } else {
+        dense_linear(&rows, u, inputs, acc, y);
+    }
+    give(y, outputs, size);
+    drop_rows(&rows);
+    free(u), free(acc), free(y);
+}
+
+static void run_readout_sum(void)
+{
+    const uint32_t units = take_u32(), steps = take_u32(), shift = take_u32();
+    int32_t *sum = allocate(4 * units);
+    for (uint32_t i = 0; i < units; i++) {
+        sum[i] = 0;
+    }
+    int16_t *h = take(units, 2);
+    for (uint32_t t = 0; t < steps; t++) {
+        readout_sum_add(sum, h, units);
+    }
+    int16_t *readout = allocate(2 * units);
+    const uint32_t clipped = readout_sum_read(sum, units, shift, readout);
+    give(readout, units, 2);
+    give(&clipped, 1, 4);
+    free(sum), free(h), free(readout);
+}
+
+static void run_float_function(void)
+{
+    static float (*const functions[])(float) = {float_exp, float_tanh, float_sigmoid};
+    const uint32_t which = take_u32(), n = take_u32();
+    float *x = take(n, 4);
+    for (uint32_t i = 0; i < n; i++) {
+        x[i] = functions[which](x[i]);
+    }
+    give(x, n, 4);
+    free(x);
+}
+
+static void run_float_gru(void)
+{
+    const uint32_t inputs = take_u32(), units = take_u32(), steps = take_u32();
+    float *weight = take(3 * units * (inputs + units), 4), *bias = take(3 * units, 4);
+    const struct float_gru layer = {weight, bias, (uint16_t)inputs, (uint16_t)units};
+    float *h = allocate(4 * units), *scratch = allocate(12 * units);
+    for (uint32_t i = 0; i < units; i++) {
+        h[i] = 0.0f;
+    }
+    for (uint32_t t = 0; t < steps; t++) {
+        float *x = take(inputs, 4);
+        float_gru_step(&layer, x, h, scratch);
+        give(h, units, 4);
+        free(x);
+    }
+    free(weight), free(bias), free(h), free(scratch);
+}
+
+static void run_limits(void)
+{
+    const uint32_t limits[] = {ROWS_BLOCK, ROWS_MAX_FAN_IN, READOUT_SUM_MAX_STEPS};
+    give(limits, sizeof limits / sizeof *limits, 4);
+}
+
+int main(void)
+{
+    uint32_t operation;
+    while (fread(&operation, sizeof operation, 1, stdin) == 1) {
+        switch ((enum operation)operation) {
+        case SOFTSIGN: run_softsign(); break;
+        case EMBEDDED_GRU: run_embedded_gru(); break;
+        case DENSE_RELU:
+        case DENSE_LINEAR: run_dense((enum operation)operation); break;
+        case READOUT_SUM: run_readout_sum(); break;
+        case FLOAT_FUNCTION: run_float_function(); break;
+        case FLOAT_GRU: run_float_gru(); break;
+        case LIMITS: run_limits(); break;
+        default: abort();
+        }
+        fflush(stdout);
+    }
+    return 0;
+}

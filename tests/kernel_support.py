@@ -1,0 +1,244 @@
+"""Kernels and generated models as programs of the host, with sanitizers, for tests."""
+
+import functools
+import os
+import shutil
+import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from hil.artefact import Artefact, DenseLayer, EmbeddedGruLayer, FrontEnd, Rows
+from hil.codegen import emit_c
+from hil.codegen.layout import pack_bias, pack_blocks, pack_shift
+from hil.fixed import WEIGHT_LEVELS_Q2
+from hil.resources import resource
+
+TESTS = Path(__file__).parent
+FIRMWARE = resource("firmware")
+WARNINGS = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
+SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g"]
+SOFTSIGN, EMBEDDED_GRU, DENSE_RELU, DENSE_LINEAR, READOUT_SUM, FLOAT_FUNCTION, FLOAT_GRU, LIMITS = range(8)
+FLOAT_FUNCTIONS = ("float_exp", "float_tanh", "float_sigmoid")
+
+
+def host_compiler():
+    for name in (os.environ.get("CC"), "gcc", "clang", "cc"):
+        if name and shutil.which(name):
+            return name
+    raise RuntimeError("no C compiler on PATH: install gcc or clang")
+
+
+@functools.cache
+def sanitizer_flags():
+    """ASan and UBSan where the compiler has their libraries, else nothing; `test_kernels.py` says which."""
+    probe = [host_compiler(), *SANITIZERS, "-x", "c", "-", "-o", os.devnull]
+    done = subprocess.run(probe, input=b"int main(void) { return 0; }", capture_output=True)
+    return SANITIZERS if done.returncode == 0 else []
+
+
+def kernel_sources(tree=FIRMWARE):
+    return sorted((tree / "kernels").glob("*.c"))
+
+
+def compile_object(source, target, tree=FIRMWARE):
+    command = [host_compiler(), *WARNINGS, "-O1", *sanitizer_flags(), "-I", str(tree), "-c", str(source), "-o"]
+    subprocess.run([*command, str(target)], check=True)
+    return target
+
+
+def build_program(program, sources, tree=FIRMWARE):
+    """Compile `sources` and every kernel of `tree` into one program of the host."""
+    folder = program.parent / f"{program.name}-objects"
+    folder.mkdir(parents=True)
+    with ThreadPoolExecutor(2) as pool:
+        jobs = [
+            pool.submit(compile_object, source, folder / f"{source.stem}.o", tree)
+            for source in (*sources, *kernel_sources(tree))
+        ]
+        objects = [str(job.result()) for job in jobs]
+    subprocess.run([host_compiler(), *sanitizer_flags(), *objects, "-lm", "-o", str(program)], check=True)
+    return program
+
+
+class Kernels:
+    """
+    The kernels behind a pipe: one method for each, arrays in and out.
+
+    A sanitizer's finding ends the program; the next answer is then short and its report is raised.
+    """
+
+    def __init__(self, program):
+        self._process = subprocess.Popen(
+            [program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+
+    def close(self):
+        self._process.stdin.close()
+        self._process.wait()
+        for pipe in (self._process.stdout, self._process.stderr):
+            pipe.close()
+        assert self._process.returncode == 0, "the kernel driver failed"
+
+    def _ask(self, operation, sizes, arrays, *results):
+        """`results` are (dtype, shape); returns one array for each."""
+        request = np.array([operation, *sizes], np.uint32).tobytes() + b"".join(
+            np.ascontiguousarray(array).tobytes() for array in arrays
+        )
+        writer = threading.Thread(target=self._send, args=(request,))
+        writer.start()
+        wanted = [np.dtype(dtype).itemsize * int(np.prod(shape)) for dtype, shape in results]
+        answer = self._process.stdout.read(sum(wanted))
+        writer.join()
+        if len(answer) != sum(wanted):
+            raise AssertionError(self._process.stderr.read().decode())
+        parts = np.split(np.frombuffer(answer, np.uint8), np.cumsum(wanted)[:-1])
+        return [part.view(dtype).reshape(shape) for part, (dtype, shape) in zip(parts, results, strict=True)]
+
+    def _send(self, request):
+        try:
+            self._process.stdin.write(request)
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # the short answer tells
+
+    def softsign_q15(self, v):
+        return self._ask(SOFTSIGN, [v.size], [v.astype(np.int32)], (np.int16, v.shape))[0]
+
+    def embedded_gru(self, x, h, rows):
+        """x [T, D] -> acc [T, 2H], h_before [T, H], h [T, H]."""
+        (steps, inputs), units = x.shape, h.size
+        step = np.dtype([("acc", np.int32, 2 * units), ("before", np.int16, units), ("h", np.int16, units)])
+        arrays = [*packed(rows), h, x]
+        out = self._ask(EMBEDDED_GRU, [inputs, units, steps], arrays, (step, (steps,)))[0]
+        return tuple(out[name].reshape(steps, -1) for name in ("acc", "before", "h"))
+
+    def dense(self, u, rows, activation):
+        operation, dtype = (DENSE_RELU, np.int16) if activation == "relu" else (DENSE_LINEAR, np.int32)
+        return self._ask(operation, [u.size, rows.outputs], [*packed(rows), u], (dtype, (rows.outputs,)))[0]
+
+    def readout_sum(self, h, steps, shift):
+        """h [H] added `steps` times -> readout [H], clipped."""
+        readout, clipped = self._ask(READOUT_SUM, [h.size, steps, shift], [h], (np.int16, h.shape), (np.uint32, (1,)))
+        return readout, int(clipped[0])
+
+    def float_function(self, name, x):
+        return self._ask(FLOAT_FUNCTION, [FLOAT_FUNCTIONS.index(name), x.size], [x], (np.float32, x.shape))[0]
+
+    def float_gru(self, x, weight, bias):
+        """x [T, D] -> h [T, H]."""
+        (steps, inputs), units = x.shape, bias.size // 3
+        return self._ask(FLOAT_GRU, [inputs, units, steps], [weight, bias, x], (np.float32, (steps, units)))[0]
+
+    def limits(self):
+        names = ("ROWS_BLOCK", "ROWS_MAX_FAN_IN", "READOUT_SUM_MAX_STEPS")
+        return dict(zip(names, self._ask(LIMITS, [], [], (np.uint32, (3,)))[0].tolist(), strict=True))
+
+
+def packed(rows):
+    """Arrays of a `struct rows`, as the generator lays them out."""
+    return pack_blocks(rows.weight_q2), pack_bias(rows.bias_q17), pack_shift(rows.shift)
+
+
+def run_model(program, artefact, features):
+    """
+    A sequence through a program built from `model.c` and `model_driver.c`.
+
+    Returns:
+        Two runs, each a dict: layers (list of acc, shift, h_before, h), states [T, S], logits [O], saturated.
+    """
+    done = subprocess.run([program], input=features.tobytes(), capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+    fields = [
+        (f"{name}{i}", dtype, (n * layer.units,))
+        for i, layer in enumerate(artefact.recurrent)
+        for name, dtype, n in (
+            ("acc", np.int32, 2),
+            ("shift", np.uint8, 2),
+            ("before", np.int16, 1),
+            ("h", np.int16, 1),
+        )
+    ]
+    step = np.dtype([*fields, ("states", np.int16, (artefact.state_units,))])
+    run = np.dtype(
+        [
+            ("steps", step, (len(features),)),
+            ("logits", np.int32, (len(artefact.labels),)),
+            ("saturated", np.uint32),
+        ]
+    )
+    return np.frombuffer(done.stdout, run, count=2)
+
+
+def build_model(folder, sources, tree=FIRMWARE):
+    """Write generated sources and build them with `model_driver.c`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name, text in sources.items():
+        paths.append(folder / name)
+        paths[-1].write_text(text)
+    return build_program(folder / "model", [*paths, TESTS / "model_driver.c"], tree)
+
+
+def model_differences(artefact, features, trace, runs):
+    """Names of the values in which a host run differs from the twin's detailed trace."""
+    differences = []
+    for run in runs:
+        steps = run["steps"]
+        expected = {"states": trace.states_q15}
+        for i, (layer, rows) in enumerate(zip(trace.layers, artefact.recurrent, strict=True)):
+            before = np.vstack([np.zeros((1, rows.units), np.int16), layer.h_q15[:-1]])
+            shift = np.broadcast_to(rows.rows.shift, layer.acc_q17.shape)
+            expected |= {f"acc{i}": layer.acc_q17, f"shift{i}": shift, f"before{i}": before, f"h{i}": layer.h_q15}
+        differences += [name for name, value in expected.items() if not np.array_equal(steps[name], value)]
+        differences += [] if np.array_equal(run["logits"], trace.logits) else ["logits"]
+        differences += [] if run["saturated"] == trace.saturated else ["saturated"]
+    return differences
+
+
+def random_rows(rng, outputs, inputs, *, extreme=False):
+    """Rows of the canonical arithmetic; `extreme` takes the largest weights, biases and all shifts."""
+    levels = (-4, 4) if extreme else WEIGHT_LEVELS_Q2
+    bias = rng.choice([-(1 << 15), (1 << 15) - 1], outputs) if extreme else rng.integers(-(1 << 13), 1 << 13, outputs)
+    return Rows(
+        weight_q2=rng.choice(levels, (outputs, inputs)).astype(np.int8),
+        bias_q17=(bias << 5).astype(np.int32),
+        shift=rng.integers(0, 16 if extreme else 6, outputs).astype(np.int8),
+    )
+
+
+def random_q15(rng, shape, *, extreme=False):
+    """int16 over the whole range, or only its ends, 0 and +-1."""
+    if extreme:
+        return rng.choice([-32768, -32767, -1, 0, 1, 32766, 32767], shape).astype(np.int16)
+    return rng.integers(-32768, 32768, shape).astype(np.int16)
+
+
+def random_artefact(seed, hidden, *, inputs=5, dense=(6, 3), readout_shift=3, extreme=False):
+    """A model of any number of layers."""
+    rng = np.random.default_rng(seed)
+    widths = (inputs, *hidden)
+    recurrent = tuple(
+        EmbeddedGruLayer(random_rows(rng, 2 * h, d + h, extreme=extreme)) for d, h in zip(widths, hidden, strict=False)
+    )
+    chain = (hidden[-1], *dense)
+    layers = tuple(
+        DenseLayer(random_rows(rng, o, i, extreme=extreme), "linear" if n == len(dense) else "relu")
+        for n, (i, o) in enumerate(zip(chain, dense, strict=False), start=1)
+    )
+    return Artefact(
+        name="random",
+        labels=tuple(f"class{i}" for i in range(dense[-1])),
+        frontend=FrontEnd("log-mel", 8000, 256, 128, 60.0, 3800.0, 9, 2, np.zeros(inputs, np.int16)),
+        recurrent=recurrent,
+        readout_shift=readout_shift,
+        dense=layers,
+    )
+
+
+def host_differences(folder, artefact, features, trace, *, sources=None, tree=FIRMWARE):
+    """Build a model (its own sources by default), run it, and name what differs from the twin."""
+    program = build_model(folder, sources or emit_c(artefact), tree)
+    return model_differences(artefact, features, trace, run_model(program, artefact, features))
