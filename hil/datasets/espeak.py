@@ -10,7 +10,7 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import IO
@@ -81,7 +81,7 @@ def variants() -> tuple[str, ...]:
 
 def speak(
     utterances: Sequence[Utterance], progress: Callable[[int, int], None] | None = None
-) -> Iterator[tuple[npt.NDArray[np.int16], int]]:
+) -> Generator[tuple[npt.NDArray[np.int16], int], None, None]:
     """
     Speak in order.
 
@@ -101,9 +101,10 @@ def speak(
         workers = [stack.enter_context(_worker(utterances[i::count])) for i in range(count)]
         rates = [worker.read_count() for worker in workers]
         for i, utterance in enumerate(utterances):
-            yield workers[i % count].read_samples(utterance), rates[i % count]
+            samples = workers[i % count].read_samples(utterance)
             if progress:
                 progress(i + 1, len(utterances))
+            yield samples, rates[i % count]
 
 
 def _paths() -> tuple[str, str]:

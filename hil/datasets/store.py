@@ -46,7 +46,7 @@ def load_saved_dataset(path: Path) -> Dataset:
             not have the hash that it gives).
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             if str(arrays["format"]) != FORMAT:
                 raise UsageError(f"{path}: is not a data set of format {FORMAT}: delete it and run again")
             parts = [_clips(part, arrays) for part in PARTS]

@@ -8,6 +8,7 @@ so a test clip's timbre is in no training clip whatever the accent.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,8 +71,8 @@ def load_synthetic(recipe: DataRecipe, rate_hz: int, progress: Callable[[int, in
     _check(recipe, rate_hz, labels)
     plans = [_plans(recipe, labels, part, count) for part, count in enumerate(split_sizes(recipe.clips))]
     utterances = [plan.utterance for part in plans for plan in part if plan.utterance]
-    spoken = speak(utterances, progress)
-    clips = [tuple(_clip(recipe, plan, rate_hz, spoken) for plan in part) for part in plans]
+    with closing(speak(utterances, progress)) as spoken:
+        clips = [tuple(_clip(recipe, plan, rate_hz, spoken) for plan in part) for part in plans]
     return Dataset(labels, *clips)
 
 
