@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hil.config import from_table
+from hil.float_model import Epoch as Epoch
 from hil.trace import Tier
 
 
@@ -23,7 +24,7 @@ class Difference:
         step: Time step, or -1 for the output layers.
         layer: Recurrent layer, or -1 for the output layers.
         unit: Unit of that layer, or index of the logit.
-        operation: ``accumulator``, ``gate``, ``candidate``, ``state`` or ``output``.
+        operation: ``accumulator``, ``gate``, ``candidate``, ``state``, ``output`` or ``saturation count``.
         expected, got: Integers in the operation's format.
         differing, compared: How many values differ, of how many, in this sequence.
     """
@@ -44,16 +45,6 @@ class Difference:
             f"sequence {self.sequence}, {place}, {self.operation}: expected {self.expected}, got {self.got} "
             f"(first of {self.differing} differences in {self.compared} values)"
         )
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One point of a learning curve: mean loss over the training set, accuracies in 0..1."""
-
-    epoch: int
-    loss: float
-    train_accuracy: float
-    validation_accuracy: float
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,139 @@
+"""A device against its twin: every state of every step, every output, and a name for the first difference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from hil.artefact import Artefact
+from hil.errors import UsageError
+from hil.experiment.result import Difference
+from hil.fixed import Int
+from hil.link.device import Device
+from hil.quant import run_twin
+from hil.trace import LayerTrace, Trace
+
+OUTPUT = -1
+"""Step and layer of the output layers in a `Difference`."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """
+    One sequence compared.
+
+    Attributes:
+        steps, steps_exact: Time steps, and those whose states are equal in every bit.
+        output_exact: The logits are equal.
+        first: The first difference in time, or None.
+    """
+
+    steps: int
+    steps_exact: int
+    output_exact: bool
+    first: Difference | None
+
+
+def compare(expected: Trace, got: Trace, widths: Sequence[int], sequence: int = 0) -> Comparison:
+    """
+    Compare every state of every step and every output.
+
+    Args:
+        expected: From the twin.
+        got: From a device, with states.
+        widths: Units of each recurrent layer; the states of a step are these side by side.
+        sequence: Index for the `Difference`.
+
+    Raises:
+        UsageError: The traces are not of the same sequence: their shapes differ.
+    """
+    for name in ("states_q15", "logits"):
+        mine, theirs = getattr(expected, name), getattr(got, name)
+        if mine.shape != theirs.shape:
+            raise UsageError(f"cannot compare {name} of shape {list(theirs.shape)} with {list(mine.shape)} of the twin")
+    wrong = expected.states_q15 != got.states_q15
+    wrong_logits = expected.logits != got.logits
+    saturated = int(expected.saturated != got.saturated)
+    differing = int(wrong.sum() + wrong_logits.sum()) + saturated
+    return Comparison(
+        steps=len(wrong),
+        steps_exact=int((~wrong.any(axis=1)).sum()),
+        output_exact=not (wrong_logits.any() or saturated),
+        first=_first(expected, got, widths, sequence, differing) if differing else None,
+    )
+
+
+def _first(expected: Trace, got: Trace, widths: Sequence[int], sequence: int, differing: int) -> Difference:
+    compared = expected.states_q15.size + expected.logits.size + 1
+    wrong = expected.states_q15 != got.states_q15
+    if wrong.any():
+        step, column = (int(i) for i in np.argwhere(wrong)[0])
+        layer, unit = place(column, widths)
+        values = int(expected.states_q15[step, column]), int(got.states_q15[step, column])
+        return Difference(sequence, step, layer, unit, "state", *values, differing, compared)
+    wrong_logits = np.flatnonzero(expected.logits != got.logits)
+    if wrong_logits.size:
+        unit = int(wrong_logits[0])
+        values = int(expected.logits[unit]), int(got.logits[unit])
+        return Difference(sequence, OUTPUT, OUTPUT, unit, "output", *values, differing, compared)
+    return Difference(
+        sequence, OUTPUT, OUTPUT, 0, "saturation count", expected.saturated, got.saturated, differing, compared
+    )
+
+
+def place(column: int, widths: Sequence[int]) -> tuple[int, int]:
+    """Layer and unit of a column of the states.  Raises `UsageError` beyond the last."""
+    for layer, width in enumerate(widths):
+        if column < width:
+            return layer, column
+        column -= width
+    raise UsageError(f"no layer has that state: {column} beyond the last of {list(widths)}")
+
+
+def locate(
+    device: Device, artefact: Artefact, features: npt.NDArray[np.int16], difference: Difference
+) -> Difference | None:
+    """
+    Run a sequence again up to a differing step, and name the operation that went wrong first.
+
+    Args:
+        device: Open, running the artefact's firmware.
+        artefact: The model.
+        features: [T, D] int16, the sequence.
+        difference: Its first difference.
+
+    Returns:
+        The difference with ``operation`` accumulator, gate, candidate or state, and that operation's layer, unit and
+        values; unchanged if it is in the output layers; None if everything is right the second time.
+    """
+    if difference.step < 0:
+        return difference
+    until = features[: difference.step + 1]
+    expected = run_twin(artefact, until, detail=True).layers
+    device.replay(until)
+    for layer, mine in enumerate(expected):
+        theirs = device.inspect(layer)
+        for operation, want, got in _operations(mine, theirs):
+            wrong = np.flatnonzero(want != got)
+            if wrong.size:
+                unit = int(wrong[0])
+                return replace(
+                    difference,
+                    layer=layer,
+                    unit=unit % mine.h_q15.shape[1],
+                    operation=operation,
+                    expected=int(want[unit]),
+                    got=int(got[unit]),
+                )
+    return None
+
+
+def _operations(mine: LayerTrace, theirs: LayerTrace) -> Iterator[tuple[str, Int, Int]]:
+    """Name, expected and got of the last step, in order of computation."""
+    yield "accumulator", mine.acc_q17[-1], theirs.acc_q17[-1]
+    yield "gate", mine.z_q15[-1], theirs.z_q15[-1]
+    yield "candidate", mine.g_q15[-1], theirs.g_q15[-1]
+    yield "state", mine.h_q15[-1], theirs.h_q15[-1]

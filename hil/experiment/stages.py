@@ -1,0 +1,224 @@
+"""
+A recipe to an ELF in stages, each with its files and a manifest in the model's folder.
+
+data -> features -> float models (GRU and eGRU at once) -> quantize -> firmware.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hil.artefact import load_artefact
+from hil.errors import UsageError
+from hil.experiment.feature_file import Features, load_features, save_features
+from hil.experiment.hashes import code_sha256, values_sha256, version
+from hil.experiment.training import Job, Model, Trained, Workers, workers
+from hil.experiment.workspace import Manifest, Pending, Workspace
+from hil.float_model import load_float_model
+from hil.quant import quantize
+from hil.recipe import Recipe
+
+DATA, FEATURES = "dataset.npz", "features.safetensors"
+FLOAT_GRU, FLOAT_EGRU = "float-gru.model", "float-egru.model"
+QUANTIZED, ARTEFACT = "quantized.model", "model.artefact"
+
+_SEAMS = ("fixed.py", "recipe.py")
+_TRAINING = ("train", "cells", "arithmetic.py", "float_model.py", *_SEAMS)
+
+
+def make_data(recipe: Recipe, ws: Workspace) -> Manifest:
+    """Stage ``data``: clips of three disjoint sets.  Raises as `hil.datasets.load_dataset`."""
+    inputs = {
+        "recipe": values_sha256(recipe.data),
+        "rate_hz": str(recipe.features.rate_hz),
+        "code": code_sha256("datasets", "clip.py", *_SEAMS),
+        "tools": " ".join(f"{p} {version(p)}" for p in ("espeakng-loader", "numpy", "soxr")),
+    }
+
+    def make(folder: Path) -> dict[str, str]:
+        from hil.datasets import load_dataset, save_dataset
+
+        with ws.progress.task("synthesizing clips") as update:
+            dataset = load_dataset(recipe.data, recipe.features.rate_hz, progress=update)
+        save_dataset(dataset, folder / DATA)
+        return {"sha256": dataset.sha256()}
+
+    return ws.stage("data", inputs, [DATA], make)
+
+
+def make_features(recipe: Recipe, ws: Workspace) -> Manifest:
+    """Stage ``features``: front end fitted on the training set, features of all sets."""
+    inputs = {
+        "data": _needed(ws, DATA, "hil train"),
+        "recipe": values_sha256(recipe.features),
+        "seconds": str(recipe.data.seconds),
+        "code": code_sha256("features", "clip.py", "experiment/feature_file.py", *_SEAMS),
+        "tools": f"numpy {version('numpy')}",
+    }
+
+    def make(folder: Path) -> dict[str, str]:
+        features = _extract(recipe, ws)
+        save_features(features, folder / FEATURES)
+        sets = (features.train, features.validation, features.test)
+        return {"saturated": str(sum(s.saturated for s in sets)), "values": str(sum(s.x.size for s in sets))}
+
+    return ws.stage("features", inputs, [FEATURES], make)
+
+
+def _extract(recipe: Recipe, ws: Workspace) -> Features:
+    from hil.datasets import load_saved_dataset
+    from hil.features import extract_set, fit_frontend, frame_count
+
+    dataset = load_saved_dataset(ws.path(DATA))
+    frames = frame_count(recipe.features, recipe.data.seconds)
+    with ws.progress.task("fitting the front end") as update:
+        frontend = fit_frontend(recipe.features, dataset.train, frames, progress=update)
+    sets = []
+    for name in ("train", "validation", "test"):
+        with ws.progress.task(f"features, {name} set") as update:
+            sets.append(extract_set(getattr(dataset, name), frontend, progress=update))
+    return Features(dataset.labels, frontend, *sets)
+
+
+@dataclass(frozen=True)
+class _Training:
+    """One training stage: its name, model, file and what of the recipe it depends on."""
+
+    stage: str
+    title: str
+    model: Model
+    file: str
+
+    def inputs(self, recipe: Recipe, ws: Workspace) -> dict[str, str]:
+        shape: tuple[Any, ...] = (recipe.train, recipe.cell)
+        inputs = {
+            "features": _needed(ws, FEATURES, "hil train"),
+            "recipe": " ".join(values_sha256(part) for part in shape),
+            "code": code_sha256(*_TRAINING),
+            "tools": f"torch {version('torch')}",
+        }
+        if self.model == "gru":
+            inputs["quantize.epochs"] = str(recipe.quantize.epochs)
+        return inputs
+
+
+_GRU = _Training("float-gru", "float GRU", "gru", FLOAT_GRU)
+_EGRU = _Training("float-egru", "float eGRU", "embedded_gru", FLOAT_EGRU)
+
+
+def make_models(recipe: Recipe, ws: Workspace, *, quantized: bool, jobs: int = 2) -> None:
+    """
+    Stages ``float-gru`` and ``float-egru`` in processes of their own, and ``quantize`` if ``quantized``.
+
+    The GRU is only a baseline: the eGRU is quantized while it is still training.
+
+    Args:
+        recipe: Of the model.
+        ws: Its folder; features must be there.
+        quantized: Go on to the artefact.
+        jobs: Trainings at once; 1 does one after the other.
+    """
+    with ExitStack() as stack:
+        pool = stack.enter_context(workers(ws.progress))
+        gru = stack.enter_context(ws.begin(_GRU.stage, _GRU.inputs(recipe, ws), [_GRU.file]))
+        egru = stack.enter_context(ws.begin(_EGRU.stage, _EGRU.inputs(recipe, ws), [_EGRU.file]))
+        _start(pool, _EGRU, egru, recipe, ws)
+        if jobs > 1:
+            _start(pool, _GRU, gru, recipe, ws)
+        _finish(pool, _EGRU, egru, ws)
+        if quantized:
+            make_artefact(recipe, ws, pool)
+        if jobs <= 1:
+            _start(pool, _GRU, gru, recipe, ws)
+        _finish(pool, _GRU, gru, ws)
+
+
+def _start(pool: Workers, training: _Training, pending: Pending, recipe: Recipe, ws: Workspace) -> None:
+    if pending.known is None:
+        pool.start(training.title, Job(recipe, training.model, ws.path(FEATURES), pending.part / training.file))
+
+
+def _finish(pool: Workers, training: _Training, pending: Pending, ws: Workspace) -> None:
+    if pending.known is None:
+        ws.finish(pending, _facts(pool.result(training.title)))
+
+
+def _facts(trained: Trained) -> dict[str, str]:
+    return {name: repr(value) for name, value in vars(trained).items()}
+
+
+def make_artefact(recipe: Recipe, ws: Workspace, pool: Workers | None = None) -> Manifest:
+    """
+    Stage ``quantize``: quantization-aware training from the float eGRU, then the artefact.
+
+    Args:
+        recipe: Of the model.
+        ws: Its folder; features and the float eGRU must be there.
+        pool: Where to train; None: a pool of its own.
+
+    Raises:
+        UsageError: Features or float model are missing: the message says what makes them.
+    """
+    inputs = {
+        "features": _needed(ws, FEATURES, "hil train"),
+        "float": _needed(ws, FLOAT_EGRU, "hil train"),
+        "recipe": " ".join(values_sha256(part) for part in (recipe.train, recipe.cell, recipe.quantize)),
+        "name": recipe.name,
+        "data": _data_sha256(ws),
+        "code": code_sha256("quant", "artefact.py", *_TRAINING),
+        "tools": f"torch {version('torch')}",
+    }
+    with ExitStack() as stack:
+        pending = stack.enter_context(ws.begin("quantize", inputs, [QUANTIZED, ARTEFACT]))
+        if pending.known:
+            return pending.known
+        pool = pool or stack.enter_context(workers(ws.progress))
+        job = Job(recipe, "quantized", ws.path(FEATURES), pending.part / QUANTIZED, ws.path(FLOAT_EGRU))
+        pool.start("quantized eGRU", job)
+        trained = pool.result("quantized eGRU")
+        _write_artefact(recipe, ws, pending, trained)
+        return ws.finish(pending, _facts(trained))
+
+
+def _write_artefact(recipe: Recipe, ws: Workspace, pending: Pending, trained: Trained) -> None:
+    features = load_features(ws.path(FEATURES))
+    provenance = {
+        "recipe_sha256": recipe.sha256(),
+        "data_sha256": pending.inputs["data"],
+        "code_sha256": pending.inputs["code"],
+        "torch": version("torch"),
+        "seed": recipe.train.seed,
+        "test_accuracy": trained.test_accuracy,
+        "validation_accuracy": trained.validation_accuracy,
+    }
+    artefact = quantize(
+        load_float_model(pending.part / QUANTIZED),
+        features.frontend,
+        features.labels,
+        recipe.quantize,
+        name=recipe.name,
+        provenance=provenance,
+    )
+    artefact.save(pending.part / ARTEFACT)
+
+
+def _needed(ws: Workspace, file: str, maker: str) -> str:
+    """Hash of a file of an earlier stage.  Raises `UsageError` that says what makes it."""
+    try:
+        return hashlib.sha256(ws.path(file).read_bytes()).hexdigest()
+    except OSError as error:
+        raise UsageError(f"{ws.path(file)}: cannot be read ({error.strerror}). Make it: `{maker} MODEL`") from None
+
+
+def _data_sha256(ws: Workspace) -> str:
+    known = ws.manifest("data")
+    return known.facts["sha256"] if known else "unknown"
+
+
+def artefact_sha256(ws: Workspace) -> str:
+    """Hash of the folder's artefact.  Raises `ArtefactError` if it is missing or damaged."""
+    return load_artefact(ws.path(ARTEFACT)).sha256()

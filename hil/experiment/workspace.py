@@ -1,0 +1,211 @@
+"""
+A folder of stages: each writes its files whole or not at all, and is skipped while its inputs have not changed.
+
+``<stage>.manifest.json`` lists the hashes of what a stage was made from and of the files it left.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hil.config import from_table
+from hil.errors import UsageError
+from hil.experiment.progress import Progress
+
+PART_PREFIX = ".part-"
+LOCK_FILE = ".lock"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """
+    What a stage was made from and what it left.
+
+    Attributes:
+        stage: Its name.
+        inputs: Hashes, or other text, by name.
+        outputs: SHA-256 of each file it left.
+        seconds: Wall time that it took.
+        facts: Numbers and text for later stages and the report.
+    """
+
+    stage: str
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+    seconds: float
+    facts: dict[str, str] = field(default_factory=dict)
+
+
+Facts = Mapping[str, str]
+Make = Callable[[Path], "Facts | None"]
+"""Writes a stage's files into the folder given; returns facts for its manifest."""
+
+
+@dataclass(frozen=True)
+class Pending:
+    """
+    A stage that has begun.
+
+    Attributes:
+        stage, inputs, outputs: As given to `Workspace.begin`.
+        part: Folder to write into.
+        began: Monotonic clock, seconds.
+        known: The manifest if there is nothing to do, else None.
+    """
+
+    stage: str
+    inputs: Mapping[str, str]
+    outputs: tuple[str, ...]
+    part: Path
+    began: float
+    known: Manifest | None
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """
+    The folder of one model's stages.
+
+    Attributes:
+        folder: Where the files are.
+        progress: Where skipped and finished stages are told.
+        force: Carry stages out again even if nothing has changed.
+    """
+
+    folder: Path
+    progress: Progress
+    force: bool = False
+
+    def path(self, name: str) -> Path:
+        return self.folder / name
+
+    def manifest(self, stage: str) -> Manifest | None:
+        """The stage's manifest; None if it has not been carried out, or its files have changed since."""
+        found = _read_manifest(self._manifest_path(stage))
+        if found is None or any(_file_sha256(self.path(name)) != sha for name, sha in found.outputs.items()):
+            return None
+        return found
+
+    @contextmanager
+    def begin(
+        self, stage: str, inputs: Mapping[str, str], outputs: Sequence[str], *, always: bool = False
+    ) -> Iterator[Pending]:
+        """
+        Begin a stage; `finish` publishes its files, leaving the block without that changes nothing.
+
+        Args:
+            stage: Name.
+            inputs: Hashes of everything that the files depend on.
+            outputs: Names of the files that it will write.
+            always: Never skip: a measurement on a real device.
+        """
+        known = self.manifest(stage)
+        if known is not None and not (self.force or always) and known.inputs == dict(inputs):
+            self.progress.say(f"{stage}: unchanged, skipped (--force does it again)")
+            yield Pending(stage, dict(inputs), tuple(outputs), self.folder, time.monotonic(), known)
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f"{PART_PREFIX}{stage}-", dir=self.folder))
+        try:
+            yield Pending(stage, dict(inputs), tuple(outputs), part, time.monotonic(), None)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+    def finish(self, pending: Pending, facts: Facts | None = None) -> Manifest:
+        """Publish the files that a stage has written into its folder."""
+        hashes = {name: _file_sha256(pending.part / name) for name in pending.outputs}
+        found = {name: sha for name, sha in hashes.items() if sha is not None}
+        if missing := hashes.keys() - found.keys():
+            raise RuntimeError(f"stage {pending.stage} did not write {', '.join(sorted(missing))}")
+        seconds = round(time.monotonic() - pending.began, 2)
+        manifest = Manifest(pending.stage, dict(pending.inputs), found, seconds, dict(facts or {}))
+        self._publish(pending.part, manifest)
+        self.progress.say(f"{pending.stage}: done in {seconds:.1f} s")
+        return manifest
+
+    def stage(
+        self, stage: str, inputs: Mapping[str, str], outputs: Sequence[str], make: Make, *, always: bool = False
+    ) -> Manifest:
+        """
+        Carry a stage out, or skip it if its manifest says that these inputs have given these files.
+
+        ``make`` writes into a temporary folder; its files appear under their names only when all of them are
+        complete.  An error or Ctrl-C leaves the files as they were.  Arguments as for `begin`.
+        """
+        with self.begin(stage, inputs, outputs, always=always) as pending:
+            return pending.known or self.finish(pending, make(pending.part))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """
+        Keep other processes out, and clear what a killed one has left.
+
+        Raises:
+            UsageError: Another hil works in this folder.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / LOCK_FILE).open("a") as file:
+            if not _lock(file.fileno()):
+                raise UsageError(f"{self.folder}: another hil is working here. Wait for it, or choose another --out.")
+            for left in self.folder.glob(f"{PART_PREFIX}*"):
+                shutil.rmtree(left, ignore_errors=True)
+            yield
+
+    def _publish(self, part: Path, manifest: Manifest) -> None:
+        """Old manifest out, files in, new manifest in: whatever interrupts this, no manifest lies."""
+        self._manifest_path(manifest.stage).unlink(missing_ok=True)
+        for name in manifest.outputs:
+            self.path(name).parent.mkdir(parents=True, exist_ok=True)
+            (part / name).replace(self.path(name))
+        write_text(self._manifest_path(manifest.stage), json.dumps(asdict(manifest), indent=1, sort_keys=True) + "\n")
+
+    def _manifest_path(self, stage: str) -> Path:
+        return self.folder / f"{stage}.manifest.json"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file; a reader sees the old one or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _read_manifest(path: Path) -> Manifest | None:
+    try:
+        table: Any = json.loads(path.read_text(encoding="utf-8"))
+        return from_table(table, Manifest, str(path))
+    except (OSError, ValueError, TypeError, AttributeError):  # missing or damaged: the stage is carried out again
+        return None
+
+
+def _file_sha256(path: Path) -> str | None:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return None
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        import fcntl
+    except ImportError:  # not a POSIX system: nothing keeps two processes apart
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
