@@ -94,6 +94,8 @@ class Result:
         repetitions: Requests sent more than once.
         seconds: Wall time by stage (host, not comparable between machines).
         notes: Anything the reader must know: saturated values, skipped stages.
+        bench: Cycles of each call by kernel name, such as ``embedded_gru_step`` and ``float_gru_step``.
+        bench_shape: Inputs and units of the benched cells.
     """
 
     model: str
@@ -125,6 +127,8 @@ class Result:
     repetitions: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    bench: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    bench_shape: tuple[int, ...] = ()
 
     @property
     def bit_exact(self) -> bool:
