@@ -64,6 +64,8 @@ def from_table(table: dict[str, Any], into: type[T], where: str, section: str = 
 def _convert(value: Any, hint: Any, where: str, name: str) -> Any:
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
+        if type(value) in args:
+            return value
         return _convert(value, next(a for a in args if a is not type(None)), where, name)
     if dataclasses.is_dataclass(hint) and isinstance(value, dict):
         return from_table(value, typing.cast("type[Any]", hint), where, name)

@@ -20,32 +20,114 @@ def _require(condition: bool, message: str) -> None:
         raise UsageError(message)
 
 
+DATA_FIELDS: dict[str, frozenset[str]] = {
+    "synthetic-keywords": frozenset({"keywords", "unknown_words", "clips"}),
+    "fsdd": frozenset({"protocol", "test_speakers", "validation_speakers", "validation", "fold"}),
+    "speech_commands": frozenset({"keywords", "unknown_words", "unknown_ratio", "silence_ratio", "unlisted"}),
+    "esc10": frozenset({"fold", "hop_seconds", "quiet_db"}),
+    "folder": frozenset(
+        {"folder", "keywords", "speaker_pattern", "validation_fraction", "test_fraction", "hop_seconds", "quiet_db"}
+    ),
+}
+"""Fields of `DataRecipe` that each source reads, besides source, seconds, seed and skip_bad."""
+
+
 @dataclass(frozen=True)
 class DataRecipe:
     """
     Where clips come from.
 
+    A field that the source does not read must keep its default.
+
     Attributes:
         source: ``"synthetic-keywords"``: spoken by espeak-ng, nothing to download.
-        keywords: Words to tell apart; ``unknown`` and ``silence`` are added.
-        unknown_words: Words that make up ``unknown``.
+            ``"fsdd"``: Free Spoken Digit Dataset.  ``"speech_commands"``: Google's, the whole
+            archive or a part of it.  ``"esc10"``: environmental sounds.  ``"folder"``: files
+            ``LABEL/*.{wav,flac,ogg}`` of your own.
+        keywords: Words to tell apart; ``unknown`` and ``silence`` are added.  folder: the
+            subfolders to use as labels; empty for all.
+        unknown_words: Words that make up ``unknown``; ``["*"]`` (speech_commands): all words
+            that are not keywords.
         clips: Number of clips in all, at least 100.
         seconds: Length of each clip.
         seed: Of everything random in it.
+        protocol: fsdd.  ``"speakers-held-out"``: test_speakers are for testing.
+            ``"leave-one-speaker-out"``: one speaker is, chosen by fold.
+        test_speakers, validation_speakers: fsdd with speakers held out.
+        validation: fsdd.  ``"speakers"``: validation has speakers of its own (validation_speakers,
+            or the one after the test speaker).  ``"takes"``: it has takes 0 to 4 (the publisher's
+            test set) of the training speakers, who thus are in both; test speakers never are.
+        fold: Which fold is for testing.  fsdd: 1 to 6 or a speaker.  esc10: 1 to 5.
+        unknown_ratio: At most so many ``unknown`` clips, as a multiple of the mean number of
+            clips of a keyword in the same set.
+        silence_ratio: So many ``silence`` clips, as the same multiple; 0: no such label.
+        unlisted: speech_commands, clips of words that neither official list mentions (which
+            happens in cut-down copies only).  ``"train"``: for training, except clips of speakers
+            who are in a list, which are left out.  ``"publisher-rule"``: split by the hash of the
+            speaker with which the publisher made the lists.
+        hop_seconds: Windows of ``seconds`` are cut so far apart; 0: one window a file, the loudest.
+        quiet_db: A window below this level (mean square, dB of full scale) is not used, unless it
+            is its file's loudest.
+        folder: The folder of source "folder", relative to the recipe's.
+        speaker_pattern: Regular expression with one group, found in the file name: the speaker.
+            Empty: every file is a speaker of its own.
+        validation_fraction, test_fraction: Of the speakers (with speaker_pattern), or of each
+            label's files.
+        skip_bad: Leave out files that cannot be used, and say how many.  Otherwise they are an error.
     """
 
-    source: Literal["synthetic-keywords"] = "synthetic-keywords"
+    source: Literal["synthetic-keywords", "fsdd", "speech_commands", "esc10", "folder"] = "synthetic-keywords"
     keywords: tuple[str, ...] = ()
     unknown_words: tuple[str, ...] = ()
     clips: int = 2400
     seconds: float = 1.0
     seed: int = 1
+    protocol: Literal["speakers-held-out", "leave-one-speaker-out"] = "speakers-held-out"
+    test_speakers: tuple[str, ...] = ()
+    validation_speakers: tuple[str, ...] = ()
+    validation: Literal["speakers", "takes"] = "speakers"
+    fold: int | str = 1
+    unknown_ratio: float = 1.0
+    silence_ratio: float = 1.0
+    unlisted: Literal["train", "publisher-rule"] = "train"
+    hop_seconds: float = 0.0
+    quiet_db: float = -60.0
+    folder: str = ""
+    speaker_pattern: str = ""
+    validation_fraction: float = 0.15
+    test_fraction: float = 0.15
+    skip_bad: bool = False
 
     def __post_init__(self) -> None:
-        _require(len(self.keywords) >= 1, "data.keywords is empty: name at least one word")
+        if self.source in ("synthetic-keywords", "speech_commands"):
+            _require(len(self.keywords) >= 1, "data.keywords is empty: name at least one word")
         _require(len(set(self.keywords)) == len(self.keywords), "data.keywords names a word twice")
         _require(self.clips >= 100, f"data.clips = {self.clips}: at least 100 are needed for three disjoint sets")
         _require(0.1 <= self.seconds <= 10, f"data.seconds = {self.seconds}: must be within 0.1 and 10")
+        self._require_own_fields()
+        self._require_ranges()
+
+    def _require_own_fields(self) -> None:
+        common = {"source", "seconds", "seed", "skip_bad"}
+        for item in dataclasses.fields(self):
+            if item.name not in common | DATA_FIELDS[self.source] and getattr(self, item.name) != item.default:
+                users = [source for source, names in DATA_FIELDS.items() if item.name in names]
+                raise UsageError(f"data.{item.name} is not for source {self.source!r}, only for {', '.join(users)}")
+
+    def _require_ranges(self) -> None:
+        for name in ("unknown_ratio", "silence_ratio"):
+            value = getattr(self, name)
+            _require(0 <= value <= 10, f"data.{name} = {value}: must be within 0 and 10")
+        _require(
+            self.hop_seconds == 0 or 0.05 <= self.hop_seconds <= 10,
+            f"data.hop_seconds = {self.hop_seconds}: must be 0, or within 0.05 and 10",
+        )
+        _require(-120 <= self.quiet_db <= 0, f"data.quiet_db = {self.quiet_db}: must be within -120 and 0")
+        for name in ("validation_fraction", "test_fraction"):
+            value = getattr(self, name)
+            _require(0 < value <= 0.4, f"data.{name} = {value}: must be above 0 and at most 0.4")
+        shared = set(self.test_speakers) & set(self.validation_speakers)
+        _require(not shared, f"data: {', '.join(sorted(shared))} in test_speakers and in validation_speakers")
 
 
 @dataclass(frozen=True)
@@ -195,8 +277,10 @@ class Recipe:
     build: BuildRecipe = field(default_factory=BuildRecipe)
 
     def sha256(self) -> str:
-        """Hash of the values, whatever the file's layout."""
-        return hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()
+        """Hash of the values, whatever the file's layout and wherever the data lie (they have a hash of their own)."""
+        values = dataclasses.asdict(self)
+        del values["data"]["folder"]
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def load_recipe(folder: Path | str) -> Recipe:
@@ -211,4 +295,8 @@ def load_recipe(folder: Path | str) -> Recipe:
     if not path.is_file():
         siblings = [p.parent.name for p in path.parent.parent.glob(f"*/{RECIPE_FILE}")]
         raise UsageError(f"{path}: no such recipe{suggest(path.parent.name, siblings)}")
-    return load_toml(path, Recipe)
+    recipe = load_toml(path, Recipe)
+    if not recipe.data.folder:
+        return recipe
+    data_folder = str(path.parent / Path(recipe.data.folder).expanduser())
+    return dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, folder=data_folder))
