@@ -1,6 +1,7 @@
 /* port.h -- the whole hardware contract. port/samd21/ is the chip, port/host/ a process.
  *
- * No function blocks longer than it says. Not reentrant: called from main() only.
+ * No function blocks longer than it says. Not reentrant: called from main() only, but for
+ * port_write_polled.
  */
 #ifndef PORT_PORT_H
 #define PORT_PORT_H
@@ -24,8 +25,11 @@ void port_drain(void);
 /* Sleep until an interrupt has happened; returns at once if a byte is waiting. */
 void port_idle(void);
 
-/* Line speed, after port_drain. False: the clock cannot make it within 2 %; nothing changed. */
-bool port_set_baud(uint32_t baud);
+/* Whether the clock can make this line speed within 2 %. */
+bool port_baud_possible(uint32_t baud);
+
+/* Change the line speed to a possible one, after port_drain. */
+void port_set_baud(uint32_t baud);
 
 /* Begin a measured window: TX drained, NVM cache invalidated, counter zeroed. */
 void port_window_open(void);
@@ -56,5 +60,24 @@ void port_identify(struct port_identity *identity);
 
 /* Reset the chip; does not return. */
 void port_reset(void);
+
+/* Fail as `how` says (enum link_crash): fault, loop with interrupts off, or lock the core up.
+ * Does not return; any other value does nothing. */
+void port_crash(uint8_t how);
+
+/* What the core stacked when it faulted, in the order of the FAULT frame. */
+struct port_fault {
+    uint32_t stacked[8]; /* r0 r1 r2 r3 r12 lr pc xpsr; all 0 if the stack pointer was no good */
+    uint32_t sp;         /* before the exception */
+    uint32_t exc_return;
+    uint32_t stack_bytes;
+};
+
+/* Defined by the application, called by the port once the core has faulted, with interrupts off;
+ * afterwards the port waits for a reset. May use port_write_polled only. */
+void app_fault(const struct port_fault *fault);
+
+/* Send n bytes and wait until they have left, without interrupts; what was queued is lost. */
+void port_write_polled(const uint8_t *bytes, size_t n);
 
 #endif

@@ -1,0 +1,27 @@
+#include "inner.h"
+
+#include "kernels/softsign.h"
+
+/* s(pre), pre = (acc + half) >> shift, half = 2^(shift - 1) or 0: round half up to Q15. */
+static int16_t softsign_of_row(const struct model_layer *layer, uint32_t row)
+{
+    const uint8_t shift = layer->shift[row];
+    const int32_t half = (1 << shift) >> 1;
+
+    return softsign_q15((layer->acc_q17[row] + half) >> shift);
+}
+
+void inner_put(uint8_t *data, const struct model_layer *layer)
+{
+    const uint32_t units = layer->units;
+    uint8_t *z = data + 8u * units, *g = z + 2u * units, *h = g + 2u * units;
+
+    for (uint32_t row = 0; row < 2u * units; row++) {
+        link_put_i32(data + 4u * row, layer->acc_q17[row]);
+    }
+    for (uint32_t i = 0; i < units; i++) {
+        link_put_i16(z + 2u * i, (int16_t)((softsign_of_row(layer, i) + 32768) >> 1));
+        link_put_i16(g + 2u * i, softsign_of_row(layer, units + i));
+        link_put_i16(h + 2u * i, layer->h_q15[i]);
+    }
+}

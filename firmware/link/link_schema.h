@@ -1,0 +1,802 @@
+/* link_schema.h -- the link's frames as C constants and field accessors.
+ *
+ * Written by `python -m hil.link.c_header` from hil/link/schema.py: change that file, not this one.
+ * docs/link.md explains every byte. A body is a packed byte array, little-endian:
+ *
+ *   LINK_<KIND>_BYTES        length of the body, or of its part before an array of variable length
+ *   LINK_<KIND>_<FIELD>_AT   where an array begins in the body
+ *   link_<kind>_get_<field>, link_<kind>_put_<field>   a scalar field, whatever its alignment
+ */
+#ifndef LINK_LINK_SCHEMA_H
+#define LINK_LINK_SCHEMA_H
+
+#include <stdint.h>
+
+#define LINK_PROTOCOL_VERSION 1u
+#define LINK_MAX_BODY 1024u
+#define LINK_MAX_REPLY 2048u
+#define LINK_HEADER_BYTES 4u
+#define LINK_CRC_BYTES 4u
+#define LINK_FRAME_TAG 0xF1u
+#define LINK_DELIMITER 0x00u
+
+enum link_kind { /* frame types; answers have the top bit set */
+    LINK_HELLO = 0x01,
+    LINK_BEGIN = 0x02,
+    LINK_STEPS = 0x03,
+    LINK_FINISH = 0x04,
+    LINK_INSPECT = 0x05,
+    LINK_BENCH = 0x06,
+    LINK_STATUS = 0x07,
+    LINK_ECHO = 0x08,
+    LINK_BAUD = 0x09,
+    LINK_RESET = 0x0A,
+    LINK_CRASH = 0x0B,
+    LINK_IS_HELLO = 0x81,
+    LINK_ACK = 0x82,
+    LINK_STEP = 0x83,
+    LINK_RESULT = 0x84,
+    LINK_INNER = 0x85,
+    LINK_BENCHED = 0x86,
+    LINK_IS_STATUS = 0x87,
+    LINK_ECHOED = 0x88,
+    LINK_BOOT = 0x90,
+    LINK_ERROR = 0xE0,
+    LINK_FAULT = 0xF0,
+};
+
+enum link_flag { /* bits of a header's flags */
+    LINK_LAST = 0x01,
+    LINK_UNSOLICITED = 0x02,
+    LINK_REPLAY = 0x04,
+};
+
+enum link_error { /* code of an ERROR frame */
+    LINK_ERROR_UNKNOWN_KIND = 0x01,
+    LINK_ERROR_BAD_LENGTH = 0x02,
+    LINK_ERROR_BAD_STATE = 0x03,
+    LINK_ERROR_BAD_STEP = 0x04,
+    LINK_ERROR_BAD_INDEX = 0x05,
+    LINK_ERROR_BAD_VALUE = 0x06,
+    LINK_ERROR_TOO_LARGE = 0x07,
+};
+
+enum link_crash { /* how of a CRASH request */
+    LINK_CRASH_HARD_FAULT = 0x01,
+    LINK_CRASH_HANG = 0x02,
+    LINK_CRASH_LOCKUP = 0x03,
+};
+
+static inline uint8_t link_get_u8(const uint8_t *at)
+{
+    return at[0];
+}
+
+static inline uint16_t link_get_u16(const uint8_t *at)
+{
+    return (uint16_t)((uint32_t)at[0] | (uint32_t)at[1] << 8);
+}
+
+static inline uint32_t link_get_u32(const uint8_t *at)
+{
+    return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+}
+
+static inline void link_put_u8(uint8_t *at, uint8_t value)
+{
+    at[0] = value;
+}
+
+static inline void link_put_u16(uint8_t *at, uint16_t value)
+{
+    at[0] = (uint8_t)value;
+    at[1] = (uint8_t)(value >> 8);
+}
+
+static inline void link_put_u32(uint8_t *at, uint32_t value)
+{
+    link_put_u16(at, (uint16_t)value);
+    link_put_u16(at + 2, (uint16_t)(value >> 16));
+}
+
+static inline void link_put_i16(uint8_t *at, int16_t value)
+{
+    link_put_u16(at, (uint16_t)value);
+}
+
+static inline void link_put_i32(uint8_t *at, int32_t value)
+{
+    link_put_u32(at, (uint32_t)value);
+}
+
+/* HEADER */
+/* frame type */
+static inline uint8_t link_header_get_kind(const uint8_t *body)
+{
+    return link_get_u8(body);
+}
+static inline void link_header_put_kind(uint8_t *body, uint8_t value)
+{
+    link_put_u8(body, value);
+}
+/* of the request; an answer repeats it */
+static inline uint8_t link_header_get_seq(const uint8_t *body)
+{
+    return link_get_u8(body + 1);
+}
+static inline void link_header_put_seq(uint8_t *body, uint8_t value)
+{
+    link_put_u8(body + 1, value);
+}
+/* requests that the sender can take now */
+static inline uint8_t link_header_get_credit(const uint8_t *body)
+{
+    return link_get_u8(body + 2);
+}
+static inline void link_header_put_credit(uint8_t *body, uint8_t value)
+{
+    link_put_u8(body + 2, value);
+}
+/* bit set of Flag */
+static inline uint8_t link_header_get_flags(const uint8_t *body)
+{
+    return link_get_u8(body + 3);
+}
+static inline void link_header_put_flags(uint8_t *body, uint8_t value)
+{
+    link_put_u8(body + 3, value);
+}
+
+/* HELLO */
+#define LINK_HELLO_BYTES 1u
+/* PROTOCOL_VERSION of the host */
+static inline uint8_t link_hello_get_protocol(const uint8_t *body)
+{
+    return link_get_u8(body);
+}
+static inline void link_hello_put_protocol(uint8_t *body, uint8_t value)
+{
+    link_put_u8(body, value);
+}
+
+/* BEGIN */
+#define LINK_BEGIN_BYTES 8u
+/* number chosen by the host, repeated in RESULT */
+static inline uint32_t link_begin_get_sequence(const uint8_t *body)
+{
+    return link_get_u32(body);
+}
+static inline void link_begin_put_sequence(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body, value);
+}
+/* feature vectors that will follow */
+static inline uint16_t link_begin_get_steps(const uint8_t *body)
+{
+    return link_get_u16(body + 4);
+}
+static inline void link_begin_put_steps(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body + 4, value);
+}
+/* 1: STEP frames carry the states */
+static inline uint8_t link_begin_get_detail(const uint8_t *body)
+{
+    return link_get_u8(body + 6);
+}
+static inline void link_begin_put_detail(uint8_t *body, uint8_t value)
+{
+    link_put_u8(body + 6, value);
+}
+/* 0 */
+static inline uint8_t link_begin_get_reserved(const uint8_t *body)
+{
+    return link_get_u8(body + 7);
+}
+static inline void link_begin_put_reserved(uint8_t *body, uint8_t value)
+{
+    link_put_u8(body + 7, value);
+}
+
+/* STEPS */
+#define LINK_STEPS_BYTES 4u
+/* index of the first step in this frame */
+static inline uint16_t link_steps_get_first(const uint8_t *body)
+{
+    return link_get_u16(body);
+}
+static inline void link_steps_put_first(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body, value);
+}
+/* steps in this frame */
+static inline uint16_t link_steps_get_count(const uint8_t *body)
+{
+    return link_get_u16(body + 2);
+}
+static inline void link_steps_put_count(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body + 2, value);
+}
+#define LINK_STEPS_X_AT 4u /* i16[rest]: [count, D] Q15, features */
+
+/* FINISH */
+#define LINK_FINISH_BYTES 0u
+
+/* INSPECT */
+#define LINK_INSPECT_BYTES 1u
+/* recurrent layer, 0 is the input side */
+static inline uint8_t link_inspect_get_layer(const uint8_t *body)
+{
+    return link_get_u8(body);
+}
+static inline void link_inspect_put_layer(uint8_t *body, uint8_t value)
+{
+    link_put_u8(body, value);
+}
+
+/* BENCH */
+#define LINK_BENCH_BYTES 4u
+/* index into the firmware's kernels */
+static inline uint8_t link_bench_get_kernel(const uint8_t *body)
+{
+    return link_get_u8(body);
+}
+static inline void link_bench_put_kernel(uint8_t *body, uint8_t value)
+{
+    link_put_u8(body, value);
+}
+/* 0 */
+static inline uint8_t link_bench_get_reserved(const uint8_t *body)
+{
+    return link_get_u8(body + 1);
+}
+static inline void link_bench_put_reserved(uint8_t *body, uint8_t value)
+{
+    link_put_u8(body + 1, value);
+}
+/* measured calls, 1 to 64 */
+static inline uint16_t link_bench_get_repeats(const uint8_t *body)
+{
+    return link_get_u16(body + 2);
+}
+static inline void link_bench_put_repeats(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body + 2, value);
+}
+
+/* STATUS */
+#define LINK_STATUS_BYTES 0u
+
+/* ECHO */
+#define LINK_ECHO_BYTES 0u
+#define LINK_ECHO_DATA_AT 0u /* u8[rest]: returned as it is */
+
+/* BAUD */
+#define LINK_BAUD_BYTES 4u
+/* line speed after the answer has been sent */
+static inline uint32_t link_baud_get_baud(const uint8_t *body)
+{
+    return link_get_u32(body);
+}
+static inline void link_baud_put_baud(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body, value);
+}
+
+/* RESET */
+#define LINK_RESET_BYTES 0u
+
+/* CRASH */
+#define LINK_CRASH_BYTES 1u
+/* Crash */
+static inline uint8_t link_crash_get_how(const uint8_t *body)
+{
+    return link_get_u8(body);
+}
+static inline void link_crash_put_how(uint8_t *body, uint8_t value)
+{
+    link_put_u8(body, value);
+}
+
+/* IS_HELLO */
+#define LINK_IS_HELLO_BYTES 100u
+/* PROTOCOL_VERSION of the firmware */
+static inline uint8_t link_is_hello_get_protocol(const uint8_t *body)
+{
+    return link_get_u8(body);
+}
+static inline void link_is_hello_put_protocol(uint8_t *body, uint8_t value)
+{
+    link_put_u8(body, value);
+}
+/* requests that may be under way at once */
+static inline uint8_t link_is_hello_get_window(const uint8_t *body)
+{
+    return link_get_u8(body + 1);
+}
+static inline void link_is_hello_put_window(uint8_t *body, uint8_t value)
+{
+    link_put_u8(body + 1, value);
+}
+/* largest count of a STEPS frame with states */
+static inline uint16_t link_is_hello_get_max_steps(const uint8_t *body)
+{
+    return link_get_u16(body + 2);
+}
+static inline void link_is_hello_put_max_steps(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body + 2, value);
+}
+/* D, features of one step */
+static inline uint16_t link_is_hello_get_inputs(const uint8_t *body)
+{
+    return link_get_u16(body + 4);
+}
+static inline void link_is_hello_put_inputs(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body + 4, value);
+}
+/* S, units of all recurrent layers */
+static inline uint16_t link_is_hello_get_states(const uint8_t *body)
+{
+    return link_get_u16(body + 6);
+}
+static inline void link_is_hello_put_states(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body + 6, value);
+}
+/* O, logits */
+static inline uint16_t link_is_hello_get_outputs(const uint8_t *body)
+{
+    return link_get_u16(body + 8);
+}
+static inline void link_is_hello_put_outputs(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body + 8, value);
+}
+/* recurrent layers */
+static inline uint8_t link_is_hello_get_layers(const uint8_t *body)
+{
+    return link_get_u8(body + 10);
+}
+static inline void link_is_hello_put_layers(uint8_t *body, uint8_t value)
+{
+    link_put_u8(body + 10, value);
+}
+/* kernels for BENCH */
+static inline uint8_t link_is_hello_get_kernels(const uint8_t *body)
+{
+    return link_get_u8(body + 11);
+}
+static inline void link_is_hello_put_kernels(uint8_t *body, uint8_t value)
+{
+    link_put_u8(body + 11, value);
+}
+/* CPU clock that the firmware has set up */
+static inline uint32_t link_is_hello_get_clock_hz(const uint8_t *body)
+{
+    return link_get_u32(body + 12);
+}
+static inline void link_is_hello_put_clock_hz(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 12, value);
+}
+/* line speed */
+static inline uint32_t link_is_hello_get_baud(const uint8_t *body)
+{
+    return link_get_u32(body + 16);
+}
+static inline void link_is_hello_put_baud(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 16, value);
+}
+/* DSU.DID */
+static inline uint32_t link_is_hello_get_device_id(const uint8_t *body)
+{
+    return link_get_u32(body + 20);
+}
+static inline void link_is_hello_put_device_id(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 20, value);
+}
+#define LINK_IS_HELLO_SERIAL_AT 24u /* u32[4]: 128-bit serial number of the chip */
+/* NVMCTRL.CTRLB read back: wait states, cache */
+static inline uint32_t link_is_hello_get_nvm_ctrlb(const uint8_t *body)
+{
+    return link_get_u32(body + 40);
+}
+static inline void link_is_hello_put_nvm_ctrlb(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 40, value);
+}
+/* cycles of an empty measured window, already subtracted */
+static inline uint32_t link_is_hello_get_overhead(const uint8_t *body)
+{
+    return link_get_u32(body + 44);
+}
+static inline void link_is_hello_put_overhead(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 44, value);
+}
+/* PM.RCAUSE of the last reset */
+static inline uint32_t link_is_hello_get_reset_cause(const uint8_t *body)
+{
+    return link_get_u32(body + 48);
+}
+static inline void link_is_hello_put_reset_cause(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 48, value);
+}
+#define LINK_IS_HELLO_BUILD_ID_AT 52u /* u8[16]: hash of sources and flags */
+#define LINK_IS_HELLO_ARTEFACT_HASH_AT 68u /* u8[32]: SHA-256 of the artefact */
+
+/* ACK */
+#define LINK_ACK_BYTES 0u
+
+/* STEP */
+#define LINK_STEP_BYTES 8u
+/* index */
+static inline uint16_t link_step_get_step(const uint8_t *body)
+{
+    return link_get_u16(body);
+}
+static inline void link_step_put_step(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body, value);
+}
+/* taken inside the measured window; not 0: no measurement */
+static inline uint16_t link_step_get_interrupts(const uint8_t *body)
+{
+    return link_get_u16(body + 2);
+}
+static inline void link_step_put_interrupts(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body + 2, value);
+}
+/* of the step */
+static inline uint32_t link_step_get_cycles(const uint8_t *body)
+{
+    return link_get_u32(body + 4);
+}
+static inline void link_step_put_cycles(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 4, value);
+}
+#define LINK_STEP_H_AT 8u /* i16[rest]: [S] Q15, states after the step, the layers side by side; empty without detail */
+
+/* RESULT */
+#define LINK_RESULT_BYTES 16u
+/* as in BEGIN */
+static inline uint32_t link_result_get_sequence(const uint8_t *body)
+{
+    return link_get_u32(body);
+}
+static inline void link_result_put_sequence(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body, value);
+}
+/* steps done */
+static inline uint16_t link_result_get_steps(const uint8_t *body)
+{
+    return link_get_u16(body + 4);
+}
+static inline void link_result_put_steps(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body + 4, value);
+}
+/* taken inside the measured window of the output layers */
+static inline uint16_t link_result_get_interrupts(const uint8_t *body)
+{
+    return link_get_u16(body + 6);
+}
+static inline void link_result_put_interrupts(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body + 6, value);
+}
+/* of readout and output layers */
+static inline uint32_t link_result_get_cycles(const uint8_t *body)
+{
+    return link_get_u32(body + 8);
+}
+static inline void link_result_put_cycles(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 8, value);
+}
+/* readout sums that were clipped */
+static inline uint32_t link_result_get_saturated(const uint8_t *body)
+{
+    return link_get_u32(body + 12);
+}
+static inline void link_result_put_saturated(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 12, value);
+}
+#define LINK_RESULT_LOGITS_AT 16u /* i32[rest]: [O] Q15 */
+
+/* INNER */
+#define LINK_INNER_BYTES 4u
+/* as asked */
+static inline uint8_t link_inner_get_layer(const uint8_t *body)
+{
+    return link_get_u8(body);
+}
+static inline void link_inner_put_layer(uint8_t *body, uint8_t value)
+{
+    link_put_u8(body, value);
+}
+/* 0 */
+static inline uint8_t link_inner_get_reserved(const uint8_t *body)
+{
+    return link_get_u8(body + 1);
+}
+static inline void link_inner_put_reserved(uint8_t *body, uint8_t value)
+{
+    link_put_u8(body + 1, value);
+}
+/* H of this layer */
+static inline uint16_t link_inner_get_units(const uint8_t *body)
+{
+    return link_get_u16(body + 2);
+}
+static inline void link_inner_put_units(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body + 2, value);
+}
+#define LINK_INNER_DATA_AT 4u /* u8[rest]: acc_q17 [2H] i32, z [H] i16, g [H] i16, h [H] i16, little-endian */
+
+/* BENCHED */
+#define LINK_BENCHED_BYTES 4u
+/* as asked */
+static inline uint8_t link_benched_get_kernel(const uint8_t *body)
+{
+    return link_get_u8(body);
+}
+static inline void link_benched_put_kernel(uint8_t *body, uint8_t value)
+{
+    link_put_u8(body, value);
+}
+/* 0 */
+static inline uint8_t link_benched_get_reserved(const uint8_t *body)
+{
+    return link_get_u8(body + 1);
+}
+static inline void link_benched_put_reserved(uint8_t *body, uint8_t value)
+{
+    link_put_u8(body + 1, value);
+}
+/* taken inside the windows */
+static inline uint16_t link_benched_get_interrupts(const uint8_t *body)
+{
+    return link_get_u16(body + 2);
+}
+static inline void link_benched_put_interrupts(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body + 2, value);
+}
+#define LINK_BENCHED_CYCLES_AT 4u /* u32[rest]: [repeats] of each call */
+
+/* IS_STATUS */
+#define LINK_IS_STATUS_BYTES 28u
+/* good frames received since reset */
+static inline uint32_t link_is_status_get_frames(const uint8_t *body)
+{
+    return link_get_u32(body);
+}
+static inline void link_is_status_put_frames(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body, value);
+}
+/* frames with a wrong COBS code, length or CRC */
+static inline uint32_t link_is_status_get_bad_frames(const uint8_t *body)
+{
+    return link_get_u32(body + 4);
+}
+static inline void link_is_status_put_bad_frames(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 4, value);
+}
+/* bytes lost in the UART or the ring buffer */
+static inline uint32_t link_is_status_get_overruns(const uint8_t *body)
+{
+    return link_get_u32(body + 8);
+}
+static inline void link_is_status_put_overruns(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 8, value);
+}
+/* requests that came again */
+static inline uint32_t link_is_status_get_replays(const uint8_t *body)
+{
+    return link_get_u32(body + 12);
+}
+static inline void link_is_status_put_replays(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 12, value);
+}
+/* stack high-water mark */
+static inline uint32_t link_is_status_get_stack_bytes(const uint8_t *body)
+{
+    return link_get_u32(body + 16);
+}
+static inline void link_is_status_put_stack_bytes(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 16, value);
+}
+/* stack available */
+static inline uint32_t link_is_status_get_stack_size(const uint8_t *body)
+{
+    return link_get_u32(body + 20);
+}
+static inline void link_is_status_put_stack_size(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 20, value);
+}
+/* since reset, by the device's clock */
+static inline uint32_t link_is_status_get_uptime_ms(const uint8_t *body)
+{
+    return link_get_u32(body + 24);
+}
+static inline void link_is_status_put_uptime_ms(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 24, value);
+}
+
+/* ECHOED */
+#define LINK_ECHOED_BYTES 0u
+#define LINK_ECHOED_DATA_AT 0u /* u8[rest]: as sent */
+
+/* BOOT */
+#define LINK_BOOT_BYTES 4u
+/* PM.RCAUSE */
+static inline uint32_t link_boot_get_reset_cause(const uint8_t *body)
+{
+    return link_get_u32(body);
+}
+static inline void link_boot_put_reset_cause(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body, value);
+}
+
+/* ERROR */
+#define LINK_ERROR_BYTES 8u
+/* ErrorCode */
+static inline uint8_t link_error_get_code(const uint8_t *body)
+{
+    return link_get_u8(body);
+}
+static inline void link_error_put_code(uint8_t *body, uint8_t value)
+{
+    link_put_u8(body, value);
+}
+/* kind of the request */
+static inline uint8_t link_error_get_request(const uint8_t *body)
+{
+    return link_get_u8(body + 1);
+}
+static inline void link_error_put_request(uint8_t *body, uint8_t value)
+{
+    link_put_u8(body + 1, value);
+}
+/* 0 */
+static inline uint16_t link_error_get_reserved(const uint8_t *body)
+{
+    return link_get_u16(body + 2);
+}
+static inline void link_error_put_reserved(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body + 2, value);
+}
+/* see ErrorCode */
+static inline uint32_t link_error_get_detail(const uint8_t *body)
+{
+    return link_get_u32(body + 4);
+}
+static inline void link_error_put_detail(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 4, value);
+}
+
+/* FAULT */
+#define LINK_FAULT_BYTES 44u
+/* stacked */
+static inline uint32_t link_fault_get_r0(const uint8_t *body)
+{
+    return link_get_u32(body);
+}
+static inline void link_fault_put_r0(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body, value);
+}
+/* stacked */
+static inline uint32_t link_fault_get_r1(const uint8_t *body)
+{
+    return link_get_u32(body + 4);
+}
+static inline void link_fault_put_r1(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 4, value);
+}
+/* stacked */
+static inline uint32_t link_fault_get_r2(const uint8_t *body)
+{
+    return link_get_u32(body + 8);
+}
+static inline void link_fault_put_r2(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 8, value);
+}
+/* stacked */
+static inline uint32_t link_fault_get_r3(const uint8_t *body)
+{
+    return link_get_u32(body + 12);
+}
+static inline void link_fault_put_r3(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 12, value);
+}
+/* stacked */
+static inline uint32_t link_fault_get_r12(const uint8_t *body)
+{
+    return link_get_u32(body + 16);
+}
+static inline void link_fault_put_r12(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 16, value);
+}
+/* stacked */
+static inline uint32_t link_fault_get_lr(const uint8_t *body)
+{
+    return link_get_u32(body + 20);
+}
+static inline void link_fault_put_lr(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 20, value);
+}
+/* stacked: where it happened */
+static inline uint32_t link_fault_get_pc(const uint8_t *body)
+{
+    return link_get_u32(body + 24);
+}
+static inline void link_fault_put_pc(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 24, value);
+}
+/* stacked */
+static inline uint32_t link_fault_get_xpsr(const uint8_t *body)
+{
+    return link_get_u32(body + 28);
+}
+static inline void link_fault_put_xpsr(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 28, value);
+}
+/* before the exception */
+static inline uint32_t link_fault_get_sp(const uint8_t *body)
+{
+    return link_get_u32(body + 32);
+}
+static inline void link_fault_put_sp(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 32, value);
+}
+/* LR in the handler */
+static inline uint32_t link_fault_get_exc_return(const uint8_t *body)
+{
+    return link_get_u32(body + 36);
+}
+static inline void link_fault_put_exc_return(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 36, value);
+}
+/* stack high-water mark */
+static inline uint32_t link_fault_get_stack_bytes(const uint8_t *body)
+{
+    return link_get_u32(body + 40);
+}
+static inline void link_fault_put_stack_bytes(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 40, value);
+}
+
+#endif

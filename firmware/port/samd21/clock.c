@@ -1,0 +1,84 @@
+#include "clock.h"
+
+#include "registers.h"
+
+/* Blank calibration (all ones) means a coarse value of half its range (data sheet, "DFLL48M"). */
+#define COARSE_BLANK 0x3Fu
+#define COARSE_MIDDLE 0x1Fu
+
+/* 48 MHz above 2.7 V needs one wait state (data sheet, "NVM characteristics"). */
+#define FLASH_WAIT_STATES 1u
+
+static void wait_for(uint32_t pclksr_bits)
+{
+    while ((SYSCTRL_PCLKSR & pclksr_bits) != pclksr_bits) {
+    }
+}
+
+static void wait_for_gclk(void)
+{
+    while ((GCLK_STATUS & GCLK_STATUS_SYNCBUSY) != 0) {
+    }
+}
+
+/* MANW keeps a page from being written by a stray store; early silicon resets it to 0. */
+static void set_wait_states(void)
+{
+    NVMCTRL_CTRLB = NVMCTRL_CTRLB_RWS(FLASH_WAIT_STATES) | NVMCTRL_CTRLB_MANW;
+}
+
+/* The DFLL's registers must not be written before it is ready with ONDEMAND off (errata). */
+static void prepare_dfll(void)
+{
+    const uint32_t fine = CALIBRATION_DFLL48M_FINE(CALIBRATION_WORD_2);
+    uint32_t coarse = CALIBRATION_DFLL48M_COARSE(CALIBRATION_WORD_1);
+
+    if (coarse == COARSE_BLANK) {
+        coarse = COARSE_MIDDLE;
+    }
+    SYSCTRL_DFLLCTRL = SYSCTRL_DFLLCTRL_ENABLE;
+    wait_for(SYSCTRL_PCLKSR_DFLLRDY);
+    SYSCTRL_DFLLVAL = SYSCTRL_DFLLVAL_COARSE(coarse) | fine;
+    wait_for(SYSCTRL_PCLKSR_DFLLRDY);
+}
+
+#if BOARD_XOSC32K
+/* Largest steps while locking: half of the ranges of coarse and fine. */
+#define LOCK_COARSE_STEP 31u
+#define LOCK_FINE_STEP 511u
+
+static void lock_dfll(void)
+{
+    const uint32_t xosc32k = SYSCTRL_XOSC32K_STARTUP_2S | SYSCTRL_XOSC32K_XTALEN | SYSCTRL_XOSC32K_EN32K;
+
+    SYSCTRL_XOSC32K = (uint16_t)xosc32k;
+    SYSCTRL_XOSC32K = (uint16_t)(xosc32k | SYSCTRL_XOSC32K_ENABLE); /* a write of its own (data sheet) */
+    wait_for(SYSCTRL_PCLKSR_XOSC32KRDY);
+
+    GCLK_GENDIV = GCLK_GENDIV_DIV(1) | 1u;
+    wait_for_gclk();
+    GCLK_GENCTRL = GCLK_GENCTRL_GENEN | GCLK_GENCTRL_SRC_XOSC32K | 1u;
+    wait_for_gclk();
+    GCLK_CLKCTRL = (uint16_t)(GCLK_CLKCTRL_CLKEN | GCLK_CLKCTRL_GEN(1u) | GCLK_CLKCTRL_DFLL48);
+    wait_for_gclk();
+
+    SYSCTRL_DFLLMUL =
+        SYSCTRL_DFLLMUL_CSTEP(LOCK_COARSE_STEP) | SYSCTRL_DFLLMUL_FSTEP(LOCK_FINE_STEP) | DFLL_MULTIPLE;
+    wait_for(SYSCTRL_PCLKSR_DFLLRDY);
+    SYSCTRL_DFLLCTRL = (uint16_t)(SYSCTRL_DFLLCTRL_ENABLE | SYSCTRL_DFLLCTRL_MODE | SYSCTRL_DFLLCTRL_WAITLOCK);
+    wait_for(SYSCTRL_PCLKSR_DFLLLCKC | SYSCTRL_PCLKSR_DFLLLCKF | SYSCTRL_PCLKSR_DFLLRDY);
+}
+#endif
+
+void clock_init(void)
+{
+    set_wait_states();
+    prepare_dfll();
+#if BOARD_XOSC32K
+    lock_dfll();
+#endif
+    GCLK_GENDIV = GCLK_GENDIV_DIV(1);
+    wait_for_gclk();
+    GCLK_GENCTRL = GCLK_GENCTRL_GENEN | GCLK_GENCTRL_IDC | GCLK_GENCTRL_SRC_DFLL48M;
+    wait_for_gclk();
+}

@@ -1,0 +1,104 @@
+#include "counter.h"
+
+#include "clock.h"
+#include "port/port.h"
+#include "registers.h"
+
+/* SysTick counts down from its largest value and begins again: one interrupt every 2^24 cycles. */
+#define COUNTER_MASK 0xFFFFFFu
+#define COUNTER_BITS 24u
+
+volatile uint32_t counter_interrupts;
+
+static volatile uint32_t wraps;  /* of SysTick since it was zeroed */
+static uint64_t cycles_before;   /* since reset, up to that moment */
+static uint32_t window_cost;     /* of an empty window */
+static uint32_t wrap_cost;       /* of systick_handler, entry and return included */
+
+void systick_handler(void);
+
+void systick_handler(void)
+{
+    wraps++;
+}
+
+/* Cycles since the counter was zeroed. Call with interrupts off. */
+static uint64_t elapsed(void)
+{
+    const uint32_t counted = (0u - SYST_CVR) & COUNTER_MASK;
+    const uint32_t pending = (SCB_ICSR & SCB_ICSR_PENDSTSET) != 0 && counted <= COUNTER_MASK / 2u ? 1u : 0u;
+
+    return ((uint64_t)(wraps + pending) << COUNTER_BITS) + counted;
+}
+
+static void invalidate_flash_cache(void)
+{
+    NVMCTRL_CTRLA = NVMCTRL_CTRLA_INVALL;
+    while ((NVMCTRL_INTFLAG & NVMCTRL_INTFLAG_READY) == 0) {
+    }
+}
+
+__attribute__((noinline)) void port_window_open(void)
+{
+    port_drain();
+    interrupts_off();
+    cycles_before += elapsed();
+    SYST_CVR = 0;
+    SCB_ICSR = SCB_ICSR_PENDSTCLR; /* a wrap still pending has just been counted */
+    wraps = 0;
+    counter_interrupts = 0;
+    interrupts_on();
+    invalidate_flash_cache();
+    SYST_CVR = 0;
+}
+
+__attribute__((noinline)) uint32_t port_window_close(uint16_t *interrupts)
+{
+    interrupts_off();
+    const uint64_t cycles = elapsed();
+    const uint32_t taken = counter_interrupts;
+    const uint64_t cost = window_cost + (uint64_t)wraps * wrap_cost;
+    interrupts_on();
+
+    *interrupts = (uint16_t)(taken < UINT16_MAX ? taken : UINT16_MAX);
+    const uint64_t net = cycles > cost ? cycles - cost : 0;
+    return net < UINT32_MAX ? (uint32_t)net : UINT32_MAX;
+}
+
+uint32_t port_window_overhead(void)
+{
+    return window_cost;
+}
+
+uint32_t port_uptime_ms(void)
+{
+    interrupts_off();
+    const uint64_t cycles = cycles_before + elapsed();
+    interrupts_on();
+    return (uint32_t)(cycles / (CLOCK_HZ / 1000u));
+}
+
+/* A window around a write to ICSR that requests nothing or, with PENDSTSET, the counter's interrupt. */
+static uint32_t window_with_request(uint32_t icsr)
+{
+    uint16_t interrupts;
+
+    port_window_open();
+    SCB_ICSR = icsr;
+    __asm__ volatile("dsb\n\tisb" ::: "memory");
+    return port_window_close(&interrupts) & COUNTER_MASK;
+}
+
+void counter_init(void)
+{
+    uint16_t interrupts;
+
+    SYST_RVR = COUNTER_MASK;
+    SYST_CVR = 0;
+    SYST_CSR = SYST_CSR_ENABLE | SYST_CSR_TICKINT | SYST_CSR_CLKSOURCE;
+
+    const uint32_t quiet = window_with_request(0);
+    wrap_cost = window_with_request(SCB_ICSR_PENDSTSET) - quiet;
+    port_window_open();
+    window_cost = port_window_close(&interrupts);
+}

@@ -1,0 +1,7 @@
+"""Generated C and the ``firmware`` folder to an ELF file, and its sizes."""
+
+from hil.firmware.build import compile_firmware
+from hil.firmware.compiler import Compiler, find_compiler
+from hil.firmware.image import Firmware, load_firmware
+
+__all__ = ["Compiler", "Firmware", "compile_firmware", "find_compiler", "load_firmware"]

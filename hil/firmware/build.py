@@ -1,0 +1,178 @@
+"""Sources to an ELF file for one chip, reproducibly."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from hil.chips import Board, Chip
+from hil.errors import FitError, ToolError, UsageError
+from hil.firmware import sources as src
+from hil.firmware.compiler import Compiler, run_tool
+from hil.firmware.image import (
+    ELF_FILE,
+    MANIFEST_FILE,
+    STACK_SECTION,
+    Firmware,
+    Sizes,
+    load_firmware,
+    measure,
+    save_firmware,
+)
+
+JOBS = 2
+"""Compilations at a time."""
+OPTIMIZE = ("2", "3", "s")
+_UNLIMITED = 1 << 28
+"""Size of both memories when only sizes are wanted."""
+_OVERFLOW = re.compile(r"overflowed by|will not fit in region")
+_SCRIPT = "samd21.ld"
+_FLASH_SECTIONS = (".text", ".rodata", ".data")
+_RAM_SECTIONS = (STACK_SECTION, ".data", ".bss")
+
+
+def compile_firmware(
+    sources: Mapping[str, str],
+    *,
+    chip: Chip,
+    board: Board,
+    compiler: Compiler,
+    optimize: str,
+    out: Path,
+    progress: Callable[[int, int], None] | None = None,
+) -> Firmware:
+    """
+    Compile and link the firmware with generated sources.
+
+    The same arguments give the same bytes, wherever ``out`` is and whoever calls.  If ``out`` holds a program of
+    the same sources, flags and compiler, nothing is done.
+
+    Args:
+        sources: Generated C by file name; must define what ``app/model.h`` declares, except ``model_build_id``.
+        chip, board: Target.
+        compiler: From `hil.firmware.find_compiler`.
+        optimize: ``"2"``, ``"3"`` or ``"s"``.
+        out: Folder for ``firmware.elf`` and ``firmware.json``; made if missing.
+        progress: Called with the number of files done and of all files.
+
+    Raises:
+        FitError: It is larger than the chip's flash or RAM; names the sections.
+        ToolError: The compiler or the linker failed; carries its log.
+        UsageError: The board's wiring or ``optimize`` is impossible.
+    """
+    if optimize not in OPTIMIZE:
+        raise UsageError(f"optimize = {optimize!r}; expected one of {', '.join(map(repr, OPTIMIZE))}")
+    flags = [*src.board_flags(board, chip), "-I."]
+    files = {**src.firmware_tree(src.DEVICE_PARTS), **src.generated_files(sources)}
+    template = files.pop(src.LINKER_SCRIPT)
+    script = src.linker_script(template, chip.flash_bytes, chip.ram_bytes)
+    identity = [compiler.name, compiler.version, *compiler.flags, *flags, f"-O{optimize}", chip.name]
+    identity += compiler.link_command([], _SCRIPT, ELF_FILE, optimize)[len(compiler.command) :]
+    digits = src.build_id({**files, _SCRIPT: script}, identity)
+    if ready := _already_there(out, digits):
+        return ready
+
+    files[f"{src.GENERATED}/{src.BUILD_ID_FILE}"] = src.build_id_source(digits)
+    with _staged(files, out) as folder:
+        objects = compile_all(compiler, src.compiled(files), optimize, flags, folder, progress)
+        sizes = _link(compiler, objects, optimize, folder, script, template, chip)
+        elf = (folder / ELF_FILE).read_bytes()
+        (folder / ELF_FILE).replace(out / ELF_FILE)
+    firmware = Firmware(
+        elf=out / ELF_FILE,
+        elf_sha256=hashlib.sha256(elf).hexdigest(),
+        build_id=digits,
+        artefact_hash=sizes.artefact_hash,
+        chip=chip,
+        board=board,
+        compiler=compiler.name,
+        compiler_version=compiler.version,
+        optimize=optimize,
+        flash_bytes=sizes.flash_bytes,
+        ram_bytes=sizes.ram_bytes,
+        stack_size=sizes.stack_size,
+        sections=sizes.sections,
+        symbols=sizes.symbols,
+    )
+    save_firmware(firmware, out / MANIFEST_FILE)
+    return firmware
+
+
+def _already_there(out: Path, build_id: str) -> Firmware | None:
+    try:
+        firmware = load_firmware(out / MANIFEST_FILE)
+    except UsageError:
+        return None
+    return firmware if firmware.build_id == build_id else None
+
+
+@contextmanager
+def _staged(files: Mapping[str, bytes], out: Path) -> Iterator[Path]:
+    """A folder with exactly these files: what is compiled is what was hashed, and no path leaks into the program."""
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".build-", dir=out) as name:
+        folder = Path(name)
+        for path, data in files.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(data)
+        yield folder
+
+
+def compile_all(
+    compiler: Compiler,
+    files: Sequence[str],
+    optimize: str,
+    flags: Sequence[str],
+    folder: Path,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[str]:
+    """Compile files, named relative to ``folder``, into object files beside them; returns their names in order."""
+    # Clang must be told that the folder is nowhere; gcc never writes it without debug information.
+    more = [*flags, f"-ffile-prefix-map={folder}=."]
+
+    def one(path: str) -> str:
+        obj = f"{path}.o"
+        run_tool(compiler.compile_command(path, obj, optimize, more), f"compiling {path}", folder)
+        return obj
+
+    objects: list[str] = []
+    with ThreadPoolExecutor(JOBS) as pool:
+        for obj in pool.map(one, files):
+            objects.append(obj)
+            if progress is not None:
+                progress(len(objects), len(files))
+    return objects
+
+
+def _link(
+    compiler: Compiler, objects: list[str], optimize: str, folder: Path, script: bytes, template: bytes, chip: Chip
+) -> Sizes:
+    (folder / _SCRIPT).write_bytes(script)
+    command = compiler.link_command(objects, _SCRIPT, ELF_FILE, optimize)
+    try:
+        run_tool(command, "linking", folder)
+    except ToolError as error:
+        if not _OVERFLOW.search(error.log):
+            raise
+        (folder / _SCRIPT).write_bytes(src.linker_script(template, _UNLIMITED, _UNLIMITED))
+        run_tool(command, "linking without limits", folder)
+        _raise_fit_error(measure(folder / ELF_FILE), chip)
+        raise
+    return measure(folder / ELF_FILE)
+
+
+def _raise_fit_error(sizes: Sizes, chip: Chip) -> None:
+    for memory, needed, available, names in (
+        ("flash", sizes.flash_bytes, chip.flash_bytes, _FLASH_SECTIONS),
+        ("ram", sizes.ram_end, chip.ram_bytes, _RAM_SECTIONS),
+    ):
+        if needed > available:
+            parts = {name: sizes.sections[name] for name in names if name in sizes.sections}
+            raise FitError(memory, needed, available, parts)
+
+
