@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hil.config import from_table
+from hil.errors import UsageError
 from hil.float_model import Epoch as Epoch
 from hil.trace import Tier
 
@@ -143,5 +144,10 @@ class Result:
 
 def result_from_json(text: str, where: Path | str = "result.json") -> Result:
     """Read what `Result.to_json` wrote.  Raises `UsageError` naming what is wrong."""
-    table: Mapping[str, Any] = json.loads(text)
-    return from_table({**table, "tier": Tier(table["tier"])}, Result, str(where))
+    try:
+        table: Mapping[str, Any] = json.loads(text)
+        return from_table({**table, "tier": Tier(table["tier"])}, Result, str(where))
+    except UsageError:
+        raise
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{where}: is no result or is corrupt ({error}). Make it again: `hil run MODEL`") from error

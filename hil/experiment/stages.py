@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hil.artefact import load_artefact
 from hil.errors import UsageError
 from hil.experiment.feature_file import Features, load_features, save_features
 from hil.experiment.hashes import code_sha256, values_sha256, version
@@ -53,7 +52,7 @@ def make_data(recipe: Recipe, ws: Workspace) -> Manifest:
 def make_features(recipe: Recipe, ws: Workspace) -> Manifest:
     """Stage ``features``: front end fitted on the training set, features of all sets."""
     inputs = {
-        "data": _needed(ws, DATA, "hil train"),
+        "data": file_sha256(ws.path(DATA)),
         "recipe": values_sha256(recipe.features),
         "seconds": str(recipe.data.seconds),
         "code": code_sha256("features", "clip.py", "experiment/feature_file.py", *_SEAMS),
@@ -96,7 +95,7 @@ class _Training:
     def inputs(self, recipe: Recipe, ws: Workspace) -> dict[str, str]:
         shape: tuple[Any, ...] = (recipe.train, recipe.cell)
         inputs = {
-            "features": _needed(ws, FEATURES, "hil train"),
+            "features": file_sha256(ws.path(FEATURES)),
             "recipe": " ".join(values_sha256(part) for part in shape),
             "code": code_sha256(*_TRAINING),
             "tools": f"torch {version('torch')}",
@@ -164,8 +163,8 @@ def make_artefact(recipe: Recipe, ws: Workspace, pool: Workers | None = None) ->
         UsageError: Features or float model are missing: the message says what makes them.
     """
     inputs = {
-        "features": _needed(ws, FEATURES, "hil train"),
-        "float": _needed(ws, FLOAT_EGRU, "hil train"),
+        "features": file_sha256(ws.path(FEATURES)),
+        "float": file_sha256(ws.path(FLOAT_EGRU)),
         "recipe": " ".join(values_sha256(part) for part in (recipe.train, recipe.cell, recipe.quantize)),
         "name": recipe.name,
         "data": _data_sha256(ws),
@@ -206,19 +205,14 @@ def _write_artefact(recipe: Recipe, ws: Workspace, pending: Pending, trained: Tr
     artefact.save(pending.part / ARTEFACT)
 
 
-def _needed(ws: Workspace, file: str, maker: str) -> str:
+def file_sha256(path: Path, maker: str = "hil train") -> str:
     """Hash of a file of an earlier stage.  Raises `UsageError` that says what makes it."""
     try:
-        return hashlib.sha256(ws.path(file).read_bytes()).hexdigest()
+        return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
-        raise UsageError(f"{ws.path(file)}: cannot be read ({error.strerror}). Make it: `{maker} MODEL`") from None
+        raise UsageError(f"{path}: cannot be read ({error.strerror}). Make it: `{maker} MODEL`") from None
 
 
 def _data_sha256(ws: Workspace) -> str:
     known = ws.manifest("data")
     return known.facts["sha256"] if known else "unknown"
-
-
-def artefact_sha256(ws: Workspace) -> str:
-    """Hash of the folder's artefact.  Raises `ArtefactError` if it is missing or damaged."""
-    return load_artefact(ws.path(ARTEFACT)).sha256()

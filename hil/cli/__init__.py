@@ -1,0 +1,66 @@
+"""The command ``hil``: one readable message for every error that has a cause a user can act on."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+
+import click
+
+from hil.cli.commands import hil
+from hil.errors import DeviceError, HilError, RigError, ToolError, UsageError
+
+EXIT_DIFFERENT, EXIT_USAGE, EXIT_TOOL, EXIT_RIG, EXIT_DEVICE, EXIT_INTERRUPTED = 1, 2, 3, 4, 5, 130
+"""Exit codes: device and twin differ; your call or file; compiler or emulator; bench; firmware; Ctrl-C."""
+_KINDS: tuple[tuple[type[HilError], int], ...] = (
+    (UsageError, EXIT_USAGE),
+    (ToolError, EXIT_TOOL),
+    (RigError, EXIT_RIG),
+    (DeviceError, EXIT_DEVICE),
+)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point; exits with one of the codes above, or 0."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Carry out a command line; returns the exit code.  With ``--debug`` errors are raised instead."""
+    _end_on_terminate()
+    try:
+        code = hil.main(args=arguments, prog_name="hil", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo(
+            "\ninterrupted: nothing is left half-written, and no process of hil's runs on. "
+            "The same command goes on after the last finished stage.",
+            err=True,
+        )
+        return EXIT_INTERRUPTED
+    except HilError as error:
+        if "--debug" in arguments:
+            raise
+        click.echo(f"error: {error}", err=True)
+        return exit_code(error)
+    return code if isinstance(code, int) else 0
+
+
+def exit_code(error: HilError) -> int:
+    """Who has to act, as a number."""
+    return next((code for kind, code in _KINDS if isinstance(error, kind)), EXIT_DIFFERENT)
+
+
+def _end_on_terminate() -> None:
+    """SIGTERM ends like an exception, so that temporary files and child processes go."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    try:
+        signal.signal(signal.SIGTERM, end)
+    except ValueError:  # not the main thread: the caller handles signals
+        pass

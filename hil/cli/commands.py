@@ -1,0 +1,280 @@
+"""The commands.  Whatever is heavy is imported inside the command that uses it, so that ``hil --help`` is quick."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+import hil as package
+from hil.errors import UsageError, suggest
+
+if TYPE_CHECKING:
+    from hil.experiment.result import Result
+    from hil.experiment.workspace import Workspace
+    from hil.recipe import Recipe
+
+F = TypeVar("F", bound=Callable[..., Any])
+DEMO_MODEL = "keyword-demo"
+
+_MODEL = click.argument("model")
+_OUT = click.option("--out", type=click.Path(path_type=Path), help="Folder for results.  [default: build/NAME]")
+_FORCE = click.option("--force", is_flag=True, help="Do stages again even if nothing has changed.")
+_JOBS = click.option("--jobs", type=click.IntRange(1), default=2, show_default=True, help="Trainings at once.")
+_RIG = click.option("--rig", default="emulator", show_default=True, help="Name (see `hil rigs`) or a .toml file.")
+_COMPILER = click.option(
+    "--compiler",
+    type=click.Choice(["gcc", "zig"]),
+    help="arm-none-eabi-gcc, or clang from the ziglang wheel.  [default: gcc if it is on PATH]",
+)
+_DEBUG = click.option("--debug", is_flag=True, expose_value=False, help="Show where in the code an error came from.")
+
+
+def _options(*options: Callable[[Any], Any]) -> Callable[[F], F]:
+    def add(function: F) -> F:
+        for option in reversed((*options, _DEBUG)):
+            function = option(function)
+        return function
+
+    return add
+
+
+def _examples(*lines: str) -> str:
+    """An epilog that click does not wrap."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+@click.group(
+    name="hil",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=_examples("hil demo", "hil run models/keyword-demo --rig emulator", "hil COMMAND --help"),
+)
+@click.version_option(package.__version__, package_name="hil")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show where in the code an error came from.")
+def hil() -> None:
+    """
+    Train tiny recurrent networks, run them on a microcontroller, and prove what they do there.
+
+    MODEL is a recipe folder such as models/keyword-demo, or the name of a model that is shipped.  Each command
+    starts from the files that the one before it left: train, quantize, build, flash or run, report.
+
+    \b
+    Exit codes: 0 done, 1 the device differs from its twin, 2 your call or a file, 3 a compiler or
+    the emulator, 4 the bench, 5 the firmware, 130 interrupted.
+    """
+
+
+@hil.command(epilog=_examples("hil train models/keyword-demo", "hil train keyword-demo --out /tmp/kd --force"))
+@_options(_MODEL, _OUT, _FORCE, _JOBS)
+def train(model: str, out: Path | None, force: bool, jobs: int) -> None:
+    """Data, features, float GRU and float eGRU."""
+    from hil.experiment.stages import make_data, make_features, make_models
+
+    recipe = find_recipe(model)
+    with _workspace(recipe, out, force) as ws:
+        make_data(recipe, ws)
+        make_features(recipe, ws)
+        make_models(recipe, ws, quantized=False, jobs=jobs)
+
+
+@hil.command(epilog=_examples("hil quantize models/keyword-demo"))
+@_options(_MODEL, _OUT, _FORCE)
+def quantize(model: str, out: Path | None, force: bool) -> None:
+    """Quantization-aware training of the float eGRU, then the artefact (model.artefact)."""
+    from hil.experiment.stages import make_artefact
+
+    recipe = find_recipe(model)
+    with _workspace(recipe, out, force) as ws:
+        make_artefact(recipe, ws)
+
+
+@hil.command(epilog=_examples("hil build models/keyword-demo", "hil build models/keyword-demo --compiler zig"))
+@_options(_MODEL, _OUT, _RIG, _COMPILER, _FORCE)
+def build(model: str, out: Path | None, rig: str, compiler: str | None, force: bool) -> None:
+    """
+    C from the artefact, and the ELF: sizes by section, checked against the chip.
+
+    The rig says how the UART is wired.
+    """
+    from hil.cli.show import show_firmware
+    from hil.experiment.device_stages import make_firmware
+
+    recipe = find_recipe(model)
+    with _workspace(recipe, out, force) as ws:
+        show_firmware(make_firmware(recipe, ws, compiler, rig))
+
+
+@hil.command(epilog=_examples("hil flash models/keyword-demo --rig emulator"))
+@_options(_MODEL, _OUT, _RIG, _COMPILER, _FORCE)
+def flash(model: str, out: Path | None, rig: str, compiler: str | None, force: bool) -> None:
+    """
+    Put the firmware on a rig and see that it answers.
+
+    The emulator loads the ELF directly and ends with the command.
+    """
+    from hil.cli.show import show_hello
+    from hil.experiment.device_stages import make_firmware
+    from hil.experiment.run import connect
+    from hil.rig import load_rig
+
+    recipe = find_recipe(model)
+    with _workspace(recipe, out, force) as ws, load_rig(rig) as opened:
+        firmware = make_firmware(recipe, ws, compiler, rig)
+        report = opened.flash(firmware)
+        ws.progress.say(f"{opened.name}: {report.how}, {report.bytes} bytes in {report.seconds:.1f} s")
+        show_hello(connect(opened, firmware)[1])
+
+
+@hil.command(epilog=_examples("hil run models/keyword-demo --rig emulator", "hil run keyword-demo --compiler zig"))
+@_options(_MODEL, _OUT, _RIG, _COMPILER, _FORCE)
+def run(model: str, out: Path | None, rig: str, compiler: str | None, force: bool) -> int:
+    """Stream the test sequences through a rig and compare every step with the twin."""
+    recipe = find_recipe(model)
+    with _workspace(recipe, out, force) as ws:
+        return _run(recipe, ws, rig, compiler)
+
+
+@hil.command(epilog=_examples("hil report models/keyword-demo", "hil report keyword-demo --out /tmp/kd"))
+@_options(_MODEL, _OUT)
+def report(model: str, out: Path | None) -> None:
+    """The table of the last run, and the HTML report."""
+    from hil.experiment.device_stages import RESULT
+    from hil.experiment.result import result_from_json
+
+    recipe = find_recipe(model)
+    with _workspace(recipe, out, force=False) as ws:
+        path = ws.path(RESULT)
+        if not path.is_file():
+            raise UsageError(f"{path}: no result here. Make it: `hil run {model}`")
+        _report(result_from_json(path.read_text(encoding="utf-8"), path), ws)
+
+
+@hil.command(epilog=_examples("hil bench", "hil bench --rig emulator --compiler zig", "hil bench keyword-demo"))
+@click.argument("model", required=False)
+@_options(_OUT, _RIG, _COMPILER)
+@click.option("--inputs", "-D", type=click.IntRange(1), help="D of the recurrent kernels.  [default: 64]")
+@click.option("--units", "-H", type=click.IntRange(1), help="H of the recurrent kernels.  [default: 30]")
+@click.option("--kernel", "kernels", multiple=True, help="Only this one; may be repeated.")
+@click.option("--repeats", type=click.IntRange(1, 64), default=8, show_default=True, help="Calls of each kernel.")
+def bench(
+    model: str | None,
+    out: Path | None,
+    rig: str,
+    compiler: str | None,
+    inputs: int | None,
+    units: int | None,
+    kernels: tuple[str, ...],
+    repeats: int,
+) -> None:
+    """
+    Cycles of single kernels: the eGRU step against the float GRU step of the same shape.
+
+    With MODEL the shape is that of its first layer.
+    """
+    from hil.cli.show import show_bench
+    from hil.experiment.device_stages import run_bench
+
+    recipe = find_recipe(model) if model else None
+    shape = (recipe.features.bands, recipe.cell.hidden[0]) if recipe else (64, 30)
+    folder = out or Path("build") / (recipe.name if recipe else "bench")
+    with _opened(folder, force=False) as ws:
+        done = run_bench(
+            ws,
+            rig,
+            compiler,
+            inputs=inputs or shape[0],
+            units=units or shape[1],
+            kernels=kernels,
+            repeats=repeats,
+            chip_name=recipe.build.chip if recipe else None,
+        )
+        show_bench(done)
+
+
+@hil.command(epilog=_examples("hil rigs"))
+@_options()
+def rigs() -> None:
+    """Rigs that are known by name."""
+    from hil.cli.show import show_rigs
+    from hil.rig import load_rig_file, rig_files
+
+    show_rigs({path: load_rig_file(path) for path in rig_files().values()})
+
+
+@hil.command(epilog=_examples("hil doctor", "hil doctor emulator"))
+@click.argument("rig", required=False)
+@_options()
+def doctor(rig: str | None) -> int:
+    """What this machine has and lacks, and what to do; with RIG, whether it answers."""
+    from hil.cli.doctor import examine
+
+    return examine(rig)
+
+
+@hil.command(epilog=_examples("hil demo", "hil demo models/keyword-demo --out /tmp/kd", "hil demo --compiler zig"))
+@click.argument("model", default=DEMO_MODEL)
+@_options(_OUT, _RIG, _COMPILER, _FORCE, _JOBS)
+def demo(model: str, out: Path | None, rig: str, compiler: str | None, force: bool, jobs: int) -> int:
+    """Everything, from data to report; stages that have not changed are skipped."""
+    from hil.experiment.stages import make_data, make_features, make_models
+
+    recipe = find_recipe(model)
+    with _workspace(recipe, out, force) as ws:
+        make_data(recipe, ws)
+        make_features(recipe, ws)
+        make_models(recipe, ws, quantized=True, jobs=jobs)
+        return _run(recipe, ws, rig, compiler)
+
+
+def find_recipe(model: str) -> Recipe:
+    """
+    The recipe of a folder, a file, or a shipped model's name.
+
+    Raises:
+        UsageError: There is none; the nearest name is suggested.
+    """
+    from hil.recipe import RECIPE_FILE, load_recipe
+    from hil.resources import resource
+
+    shipped = {path.parent.name: path for path in resource("models").glob(f"*/{RECIPE_FILE}")}
+    if not Path(model).exists():
+        name = model.removeprefix("models/").rstrip("/")
+        if name in shipped:
+            return load_recipe(shipped[name])
+        if "/" not in name:
+            known = ", ".join(sorted(shipped))
+            raise UsageError(f"no model {model!r}{suggest(name, shipped)}. Give a recipe folder, or one of: {known}")
+    return load_recipe(model)
+
+
+@contextmanager
+def _workspace(recipe: Recipe, out: Path | None, force: bool) -> Iterator[Workspace]:
+    with _opened(out or Path("build") / recipe.name, force) as ws:
+        yield ws
+
+
+@contextmanager
+def _opened(folder: Path, force: bool) -> Iterator[Workspace]:
+    from hil.cli.progress import make_progress
+    from hil.experiment.workspace import Workspace
+
+    ws = Workspace(folder, make_progress(), force)
+    with ws.locked():
+        yield ws
+
+
+def _run(recipe: Recipe, ws: Workspace, rig: str, compiler: str | None) -> int:
+    from hil.experiment.device_stages import make_run
+
+    result = make_run(recipe, ws, rig, compiler)
+    _report(result, ws)
+    return 0 if result.bit_exact else 1
+
+
+def _report(result: Result, ws: Workspace) -> None:
+    from hil.cli.show import show_result
+
+    show_result(result, ws)

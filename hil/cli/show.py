@@ -1,0 +1,87 @@
+"""Tables on stdout."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from hil.experiment.bench import EGRU, FLOAT_GRU, Bench
+from hil.experiment.result import Result
+from hil.experiment.workspace import Workspace
+from hil.firmware import Firmware
+from hil.link.device import Hello
+from hil.rig import RigFile
+
+REPORT = "report.html"
+
+
+def show_result(result: Result, ws: Workspace) -> None:
+    """The closing table, and the HTML report beside the result."""
+    from hil.report import print_result, write_html
+
+    with ws.progress.task("writing the report"):
+        write_html(result, ws.path(REPORT))
+    console = Console()
+    print_result(result, console)
+    console.print(f"report: {ws.path(REPORT)}", highlight=False, soft_wrap=True)
+
+
+def show_firmware(firmware: Firmware) -> None:
+    """Sizes by memory and section."""
+    table = Table(title=f"{firmware.chip.name}, {firmware.compiler_version}, -O{firmware.optimize}")
+    for heading in ("section", "bytes"):
+        table.add_column(heading, justify="right" if heading == "bytes" else "left")
+    for name, size in firmware.sections.items():
+        table.add_row(name, str(size))
+    table.add_section()
+    table.add_row("flash", str(firmware.flash_bytes))
+    table.add_row("RAM without stack", str(firmware.ram_bytes))
+    console = Console()
+    console.print(table)
+    console.print(f"ELF {firmware.elf_sha256}\nbuild {firmware.build_id}", highlight=False)
+
+
+def show_hello(hello: Hello) -> None:
+    """Who answers."""
+    table = Table(show_header=False)
+    for name, value in (
+        ("chip", f"DID {hello.device_id:#010x}, serial number {hello.serial}"),
+        ("clock", f"{hello.clock_hz / 1e6:g} MHz"),
+        ("build", hello.build_id),
+        ("artefact", hello.artefact_hash),
+        ("model", f"{hello.inputs} inputs, {hello.layers} layers, {hello.states} units, {hello.outputs} outputs"),
+        ("flash wait states", f"{hello.nvm_ctrlb >> 1 & 15} (NVMCTRL.CTRLB {hello.nvm_ctrlb:#x})"),
+        ("window overhead", f"{hello.overhead} cycles, subtracted"),
+    ):
+        table.add_row(name, value)
+    Console().print(table, highlight=False)
+
+
+def show_bench(bench: Bench) -> None:
+    """Cycles by kernel, and the ratio."""
+    table = Table(title=f"{bench.rig} ({bench.tier.value}), D={bench.inputs}, H={bench.units}, {bench.compiler}")
+    table.add_column("kernel")
+    for heading in ("cycles min", "median", "max", f"ms at {bench.clock_hz / 1e6:g} MHz"):
+        table.add_column(heading, justify="right")
+    for name, cycles in bench.cycles.items():
+        median = statistics.median(cycles)
+        milliseconds = f"{1e3 * median / bench.clock_hz:.4f}"
+        table.add_row(name, str(min(cycles)), f"{median:g}", str(max(cycles)), milliseconds)
+    console = Console()
+    console.print(table)
+    if bench.ratio is not None:
+        console.print(f"{FLOAT_GRU} / {EGRU}: {bench.ratio:.1f} ({bench.tier.value})", highlight=False)
+
+
+def show_rigs(rigs: Mapping[Path, RigFile]) -> None:
+    """Name, kind, chip, file."""
+    table = Table()
+    for heading in ("rig", "kind", "chip", "what it is", "file"):
+        table.add_column(heading)
+    for path, rig in rigs.items():
+        table.add_row(rig.name, rig.kind, rig.chip, rig.description, str(path))
+    Console().print(table)

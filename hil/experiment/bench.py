@@ -1,0 +1,116 @@
+"""Cycles of single kernels on a rig, without a model."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hil.codegen import BENCH_KERNELS, emit_bench_c
+from hil.errors import DeviceError, UsageError
+from hil.experiment.progress import Progress
+from hil.experiment.run import connect
+from hil.firmware import Firmware
+from hil.rig import Rig
+from hil.trace import Tier
+
+EGRU, FLOAT_GRU = "embedded_gru_step", "float_gru_step"
+"""The two kernels whose ratio is the point of it."""
+MAX_REPEATS = 64
+
+
+@dataclass(frozen=True)
+class Bench:
+    """
+    Measured kernels.
+
+    Attributes:
+        rig, rig_reason: Where.
+        tier: What the cycles are worth.
+        compiler: Name and version.
+        clock_hz: CPU clock.
+        inputs, units: D and H of the recurrent kernels.
+        elf_sha256: Of the program.
+        cycles: Of every call, by kernel.
+    """
+
+    rig: str
+    rig_reason: str
+    tier: Tier
+    compiler: str
+    clock_hz: int
+    inputs: int
+    units: int
+    elf_sha256: str
+    cycles: dict[str, tuple[int, ...]]
+
+    @property
+    def ratio(self) -> float | None:
+        """Median cycles of the float GRU step over those of the eGRU step; None unless both were measured."""
+        if EGRU not in self.cycles or FLOAT_GRU not in self.cycles:
+            return None
+        return statistics.median(self.cycles[FLOAT_GRU]) / statistics.median(self.cycles[EGRU])
+
+    def to_json(self) -> str:
+        return json.dumps({**dataclasses.asdict(self), "ratio": self.ratio}, indent=1, sort_keys=True) + "\n"
+
+
+def bench_sources(inputs: int, units: int, kernels: Sequence[str]) -> dict[str, str]:
+    """C of the firmware that `measure` takes; kernels in their order."""
+    return emit_bench_c(inputs, units, kernels=kernels or BENCH_KERNELS)
+
+
+def measure(
+    firmware: Firmware,
+    rig: Rig,
+    progress: Progress,
+    *,
+    inputs: int,
+    units: int,
+    kernels: Sequence[str] = (),
+    repeats: int = 8,
+) -> Bench:
+    """
+    Flash a bench firmware and measure its kernels.
+
+    Args:
+        firmware: Built from `bench_sources`.
+        rig: Not yet flashed; left open.
+        progress: Where to show it.
+        inputs, units, kernels: As given to `bench_sources`.
+        repeats: Calls of each kernel, 1 to 64; they use different inputs in turn.
+
+    Raises:
+        UsageError: ``repeats`` is out of range.
+        DeviceError: The firmware has other kernels, or an interrupt fell into a window.
+    """
+    if not 1 <= repeats <= MAX_REPEATS:
+        raise UsageError(f"repeats = {repeats}: must be within 1 and {MAX_REPEATS}")
+    names = tuple(kernels) or BENCH_KERNELS
+    rig.flash(firmware)
+    device, hello = connect(rig, firmware)
+    if hello.kernels != len(names):
+        raise DeviceError(f"{rig.name}: the firmware has {hello.kernels} kernels, expected {len(names)}")
+    cycles = {}
+    with progress.task(f"kernels on {rig.name}") as update:
+        for i, name in enumerate(names):
+            done = device.bench(i, repeats)
+            if done.interrupts:
+                raise DeviceError(
+                    f"{rig.name}: {done.interrupts} interrupts fell into the windows of {name}: no measurement"
+                )
+            cycles[name] = done.cycles
+            update(i + 1, len(names), name)
+    return Bench(
+        rig.name,
+        rig.reason,
+        rig.tier,
+        f"{firmware.compiler_version}, -O{firmware.optimize}",
+        hello.clock_hz,
+        inputs,
+        units,
+        firmware.elf_sha256,
+        cycles,
+    )

@@ -1,0 +1,205 @@
+"""An artefact to a firmware, a firmware on a rig to a `Result`; each with its files and a manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hil.artefact import load_artefact
+from hil.chips import Board, chip
+from hil.codegen import emit_c
+from hil.errors import ArtefactError, ToolError
+from hil.experiment.bench import Bench, bench_sources, measure
+from hil.experiment.feature_file import load_features
+from hil.experiment.hashes import code_sha256, values_sha256
+from hil.experiment.result import Result, result_from_json
+from hil.experiment.run import Background, run_on_rig
+from hil.experiment.stages import ARTEFACT, FEATURES, FLOAT_EGRU, FLOAT_GRU, QUANTIZED, file_sha256
+from hil.experiment.workspace import Manifest, Workspace, write_text
+from hil.firmware import Firmware, compile_firmware, find_compiler, load_firmware
+from hil.float_model import FloatModel, load_float_model
+from hil.recipe import Recipe
+from hil.rig import load_rig, load_rig_file
+from hil.trace import Tier
+
+ELF, FIRMWARE, RESULT, BENCH = "firmware.elf", "firmware.json", "result.json", "bench.json"
+DEFAULT_CHIP = "atsamd21j18a"
+_DEVICE_CODE = ("codegen", "firmware", "firmware/", "fixed.py", "chips.py")
+_RUN_CODE = ("link", "rig", "emulator", "quant", "experiment", "trace.py")
+
+
+def make_firmware(recipe: Recipe, ws: Workspace, compiler: str | None, rig: str) -> Firmware:
+    """
+    Stage ``firmware``: C from the folder's artefact, compiled for the recipe's chip and the rig's wiring.
+
+    A program that is already there is taken without a compiler, unless one is asked for.
+
+    Raises:
+        ArtefactError: The artefact is missing, damaged or too new.
+        FitError: The program is larger than the chip's flash or RAM.
+        ToolError: There is no compiler, or it failed.
+    """
+    artefact = load_artefact(ws.path(ARTEFACT))
+    _note_changes(recipe, ws)
+    board = load_rig_file(rig).board
+    inputs = {
+        "artefact": artefact.sha256(),
+        "chip": recipe.build.chip,
+        "optimize": recipe.build.optimize,
+        "board": values_sha256(board),
+        "compiler": _compiler_name(ws, compiler),
+        "code": code_sha256(*_DEVICE_CODE),
+    }
+
+    def make(folder: Path) -> dict[str, str]:
+        _compile(ws, emit_c(artefact), recipe.build.chip, board, compiler, recipe.build.optimize, folder)
+        return {}
+
+    ws.stage("firmware", inputs, [ELF, FIRMWARE], make)
+    return load_firmware(ws.path(FIRMWARE))
+
+
+def _compiler_name(ws: Workspace, asked: str | None) -> str:
+    """The compiler's version; what the last build used if there is no compiler here."""
+    try:
+        return find_compiler(asked).version
+    except ToolError:
+        known = ws.manifest("firmware")
+        if asked is not None or known is None:
+            raise
+        return known.inputs.get("compiler", "")
+
+
+def _compile(
+    ws: Workspace,
+    sources: dict[str, str],
+    chip_name: str,
+    board: Board,
+    compiler: str | None,
+    optimize: str,
+    folder: Path,
+) -> Firmware:
+    with ws.progress.task("compiling") as update:
+        return compile_firmware(
+            sources,
+            chip=chip(chip_name),
+            board=board,
+            compiler=find_compiler(compiler),
+            optimize=optimize,
+            out=folder,
+            progress=update,
+        )
+
+
+def make_run(recipe: Recipe, ws: Workspace, rig_name: str, compiler: str | None) -> Result:
+    """
+    Stages ``firmware`` and ``run``: the test sequences through a rig, compared with the twin.
+
+    A run on a real device is never skipped.
+
+    Raises:
+        UsageError: Artefact or features are missing or do not fit together.
+        RigError, DeviceError: As `hil.experiment.run.run_on_rig`.
+    """
+    artefact = load_artefact(ws.path(ARTEFACT))
+    features = load_features(ws.path(FEATURES))
+    if features.frontend.frames != artefact.frontend.frames or features.labels != artefact.labels:
+        raise ArtefactError(ws.path(ARTEFACT), "was made from other features: run `hil quantize MODEL` again")
+    firmware = make_firmware(recipe, ws, compiler, rig_name)
+    with load_rig(rig_name) as rig:
+        inputs = {
+            "artefact": artefact.sha256(),
+            "features": file_sha256(ws.path(FEATURES)),
+            "elf": firmware.elf_sha256,
+            "rig": rig.sha256,
+            "code": code_sha256(*_RUN_CODE),
+        }
+
+        def make(folder: Path) -> dict[str, str]:
+            result = run_on_rig(artefact, features, firmware, rig, _background(recipe, ws), ws.progress)
+            write_text(folder / RESULT, result.to_json())
+            return {"bit_exact": str(result.bit_exact)}
+
+        ws.stage("run", inputs, [RESULT], make, always=rig.tier is Tier.SILICON)
+    path = ws.path(RESULT)
+    return result_from_json(path.read_text(encoding="utf-8"), path)
+
+
+def run_bench(
+    ws: Workspace,
+    rig_name: str,
+    compiler: str | None,
+    *,
+    inputs: int,
+    units: int,
+    kernels: Sequence[str],
+    repeats: int,
+    chip_name: str | None = None,
+) -> Bench:
+    """
+    Build a bench firmware, measure its kernels on a rig, and leave ``bench.json``.
+
+    Args:
+        ws: Folder for the program and the result.
+        rig_name, compiler: As for `make_run`.
+        inputs, units, kernels, repeats: As `hil.experiment.bench.measure`.
+        chip_name: None: the rig's.
+
+    Raises:
+        UsageError: No such kernel, or a shape that is too large.
+        HilError: As `make_run`.
+    """
+    file = load_rig_file(rig_name)
+    sources = bench_sources(inputs, units, kernels)
+    firmware = _compile(ws, sources, chip_name or file.chip, file.board, compiler, "2", ws.path("bench"))
+    with load_rig(rig_name) as rig:
+        done = measure(firmware, rig, ws.progress, inputs=inputs, units=units, kernels=kernels, repeats=repeats)
+    write_text(ws.path(BENCH), done.to_json())
+    return done
+
+
+def _note_changes(recipe: Recipe, ws: Workspace) -> None:
+    made = load_artefact(ws.path(ARTEFACT)).provenance.get("recipe_sha256")
+    if made not in (None, recipe.sha256()):
+        ws.progress.say(
+            f"note: the recipe has changed since {ws.path(ARTEFACT)} was made (`hil quantize` makes it anew)"
+        )
+
+
+def _background(recipe: Recipe, ws: Workspace) -> Background:
+    """What is known of the stages before: whatever was made from other features is left out, and said."""
+    artefact = load_artefact(ws.path(ARTEFACT))
+    manifests = {stage: ws.manifest(stage) for stage in ("data", "features", "float-gru", "float-egru", "quantize")}
+    accuracy: dict[str, float] = {}
+    notes: list[str] = []
+    for title, stage in (("float GRU", "float-gru"), ("float eGRU", "float-egru")):
+        value = _accuracy(ws, manifests[stage])
+        if value is None:
+            notes.append(f"{title}: not trained on these features here, its accuracy is left out")
+        else:
+            accuracy[title] = value
+    models = {"float GRU": FLOAT_GRU, "float eGRU": FLOAT_EGRU, "quantized eGRU": QUANTIZED}
+    found = {title: _model(ws, name) for title, name in models.items()}
+    gru = found["float GRU"]
+    return Background(
+        recipe_sha256=str(artefact.provenance.get("recipe_sha256", recipe.sha256())),
+        data_sha256=str(artefact.provenance.get("data_sha256", "unknown")),
+        float_accuracy=accuracy,
+        float_parameter_bytes=gru.parameter_bytes if gru else 0,
+        curves={title: model.curve for title, model in found.items() if model},
+        seconds={stage: manifest.seconds for stage, manifest in manifests.items() if manifest},
+        notes=tuple(notes),
+    )
+
+
+def _accuracy(ws: Workspace, manifest: Manifest | None) -> float | None:
+    if manifest is None or manifest.inputs.get("features") != file_sha256(ws.path(FEATURES)):
+        return None
+    return float(manifest.facts["test_accuracy"])
+
+
+def _model(ws: Workspace, name: str) -> FloatModel | None:
+    try:
+        return load_float_model(ws.path(name))
+    except ArtefactError:
+        return None

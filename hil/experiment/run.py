@@ -1,0 +1,234 @@
+"""Test sequences through a rig, every step and every output against the twin: a `Result`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from hil.artefact import Artefact
+from hil.experiment.compare import Comparison, compare, locate
+from hil.experiment.feature_file import Features
+from hil.experiment.hashes import commit
+from hil.experiment.progress import Progress
+from hil.experiment.result import Difference, Epoch, Result, Trajectory
+from hil.features import FeatureSet
+from hil.firmware import Firmware
+from hil.link.device import Device, Hello, Status
+from hil.quant import run_twins
+from hil.rig import Rig
+from hil.trace import Trace
+
+LINK_BAUD = 115_200
+"""Line speed after reset (docs/link.md)."""
+
+
+@dataclass(frozen=True)
+class Background:
+    """
+    What a report says besides the run itself.
+
+    Attributes:
+        recipe_sha256, data_sha256: Of recipe and data.
+        float_accuracy: On the same test clips, by model in order of display.
+        float_parameter_bytes: Of the float GRU.
+        curves: Learning curves by model.
+        seconds: Wall time of the stages before.
+        notes: Anything the reader must know.
+    """
+
+    recipe_sha256: str = "unknown"
+    data_sha256: str = "unknown"
+    float_accuracy: Mapping[str, float] = field(default_factory=dict)
+    float_parameter_bytes: int = 0
+    curves: Mapping[str, tuple[Epoch, ...]] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What came back from the device."""
+
+    hello: Hello
+    status: Status
+    expected: list[Trace]
+    got: list[Trace]
+    comparisons: list[Comparison]
+    first: Difference | None
+    repetitions: int
+    bad_frames: int
+    notes: tuple[str, ...]
+
+
+def run_on_rig(
+    artefact: Artefact, features: Features, firmware: Firmware, rig: Rig, background: Background, progress: Progress
+) -> Result:
+    """
+    Flash the firmware, stream every test sequence, and compare with the twin.
+
+    Args:
+        artefact: The model.
+        features: Its test set is streamed.
+        firmware: Built from the artefact.
+        rig: Not yet flashed; left open.
+        background: For the report.
+        progress: Where to show it.
+
+    Raises:
+        UsageError: Features and model do not fit together.
+        RigError: The bench is wrong: nothing answers, the port went away.
+        DeviceError: Another firmware answers, or it failed.
+    """
+    test = features.test
+    expected = run_twins(artefact, test.x)
+    run = _stream(artefact, test, firmware, rig, expected, progress)
+    return _result(artefact, features, firmware, rig, run, background)
+
+
+def connect(rig: Rig, firmware: Firmware) -> tuple[Device, Hello]:
+    """
+    Open a flashed rig, see that the firmware is the one expected, and go to the rig's line speed.
+
+    Raises:
+        WrongFirmware: Another build or artefact answers.
+    """
+    device = rig.open()
+    hello = device.hello(firmware.build_id, firmware.artefact_hash)
+    if rig.baud != LINK_BAUD:
+        device.set_baud(rig.baud)
+    return device, hello
+
+
+def _stream(
+    artefact: Artefact, test: FeatureSet, firmware: Firmware, rig: Rig, expected: list[Trace], progress: Progress
+) -> _Run:
+    widths = [layer.units for layer in artefact.recurrent]
+    got: list[Trace] = []
+    comparisons: list[Comparison] = []
+    first: Difference | None = None
+    notes: list[str] = []
+    rig.flash(firmware)
+    device, hello = connect(rig, firmware)
+    with progress.task(f"{len(test.x)} test clips on {rig.name}") as update:
+        for i, (x, twin) in enumerate(zip(test.x, expected, strict=True)):
+            got.append(device.run_sequence(x))
+            comparisons.append(compare(twin, got[-1], widths, i))
+            if first is None and comparisons[-1].first is not None:
+                first = comparisons[-1].first
+                located = locate(device, artefact, x, first)
+                first = located or first
+                if located is None:
+                    notes.append("the first difference did not happen again when the sequence was repeated")
+            update(i + 1, len(test.x))
+    status = device.status()
+    return _Run(hello, status, expected, got, comparisons, first, device.repetitions, device.bad_frames, tuple(notes))
+
+
+def _result(
+    artefact: Artefact, features: Features, firmware: Firmware, rig: Rig, run: _Run, background: Background
+) -> Result:
+    y = features.test.y
+    decisions = np.array([trace.decision for trace in run.got])
+    twin = np.array([trace.decision for trace in run.expected])
+    cycles, output_cycles, void = _cycles(run.got)
+    return Result(
+        model=artefact.name,
+        rig=rig.name,
+        rig_reason=rig.reason,
+        tier=rig.tier,
+        compiler=f"{firmware.compiler_version}, -O{firmware.optimize}",
+        clock_hz=run.hello.clock_hz,
+        hashes={
+            "recipe": background.recipe_sha256,
+            "data": background.data_sha256,
+            "artefact": artefact.sha256(),
+            "elf": firmware.elf_sha256,
+            "rig": rig.sha256,
+            "commit": commit(),
+        },
+        labels=artefact.labels,
+        accuracy={
+            **background.float_accuracy,
+            "quantized eGRU": float((twin == y).mean()),
+            "device": float((decisions == y).mean()),
+        },
+        steps=sum(c.steps for c in run.comparisons),
+        steps_exact=sum(c.steps_exact for c in run.comparisons),
+        outputs=len(run.comparisons),
+        outputs_exact=sum(c.output_exact for c in run.comparisons),
+        first_difference=run.first,
+        cycles=cycles,
+        output_cycles=output_cycles,
+        void_windows=void,
+        overhead_cycles=run.hello.overhead,
+        parameter_bytes=artefact.parameter_bytes,
+        float_parameter_bytes=background.float_parameter_bytes,
+        flash_bytes=firmware.flash_bytes,
+        ram_bytes=firmware.ram_bytes,
+        stack_bytes=run.status.stack_bytes,
+        curves=dict(background.curves),
+        confusion=_confusion(y, decisions, len(artefact.labels)),
+        trajectories=_trajectories(artefact, run),
+        repetitions=run.repetitions,
+        seconds=dict(background.seconds),
+        notes=(*background.notes, *run.notes, *_notes(features, run)),
+    )
+
+
+def _cycles(traces: list[Trace]) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+    """Cycles of every step, of every output, and windows left out because an interrupt fell into them."""
+    steps: list[int] = []
+    outputs: list[int] = []
+    void = 0
+    for trace in traces:
+        assert trace.cycles is not None
+        assert trace.interrupts is not None
+        clean = trace.interrupts == 0
+        steps += trace.cycles[clean].tolist()
+        void += int((~clean).sum())
+        if trace.output_cycles is None:
+            void += 1
+        else:
+            outputs.append(trace.output_cycles)
+    return tuple(steps), tuple(outputs), void
+
+
+def _confusion(y: npt.NDArray[np.int64], decisions: npt.NDArray[np.int64], classes: int) -> tuple[tuple[int, ...], ...]:
+    counts = np.zeros((classes, classes), np.int64)
+    np.add.at(counts, (y, decisions), 1)
+    return tuple(tuple(row) for row in counts.tolist())
+
+
+def _trajectories(artefact: Artefact, run: _Run) -> tuple[Trajectory, ...]:
+    """The unit of each layer that moves most in the first differing sequence, else in the first."""
+    i = run.first.sequence if run.first else 0
+    twin, device = run.expected[i].states_q15, run.got[i].states_q15
+    chosen = []
+    start = 0
+    for layer, part in enumerate(artefact.recurrent):
+        span = np.ptp(twin[:, start : start + part.units].astype(np.int64), axis=0)
+        unit = int(np.argmax(span))
+        if run.first and run.first.layer == layer:
+            unit = run.first.unit
+        column = start + unit
+        label = f"sequence {i}, layer {layer}, unit {unit}"
+        chosen.append(Trajectory(label, tuple(device[:, column].tolist()), tuple(twin[:, column].tolist())))
+        start += part.units
+    return tuple(chosen)
+
+
+def _notes(features: Features, run: _Run) -> list[str]:
+    notes = []
+    if features.test.saturated:
+        share = features.test.saturated / features.test.x.size
+        notes.append(f"{features.test.saturated} feature values of the test set ({share:.2%}) were saturated")
+    if saturated := sum(trace.saturated for trace in run.got):
+        notes.append(f"{saturated} readout sums were saturated on the device")
+    if run.status.overruns:
+        notes.append(f"{run.status.overruns} bytes were lost in the device's UART and asked for again")
+    if run.bad_frames or run.status.bad_frames:
+        notes.append(f"damaged frames: {run.bad_frames} at the host, {run.status.bad_frames} at the device")
+    return notes

@@ -1,0 +1,45 @@
+"""Rigs by name or by file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hil.config import load_toml
+from hil.errors import RigNotFound, suggest
+from hil.resources import resource
+from hil.rig.base import Rig, RigFile
+from hil.rig.emulator import EmulatorRig
+
+
+def rig_files() -> dict[str, Path]:
+    """The rigs that are known by name: ``rigs/`` of the current folder, then those shipped."""
+    folders = (resource("rigs"), Path("rigs"))
+    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.toml"))}
+
+
+def load_rig_file(name_or_path: str | Path) -> RigFile:
+    """
+    Read a rig's description.
+
+    Args:
+        name_or_path: ``"emulator"``, or a file ending in ``.toml``.
+
+    Raises:
+        RigNotFound: No rig has that name; the known ones are listed, the nearest suggested.
+        UsageError: The file is wrong.
+    """
+    name = str(name_or_path)
+    if name.endswith(".toml"):
+        return load_toml(Path(name), RigFile)
+    known = rig_files()
+    if name not in known:
+        raise RigNotFound(
+            name, f"no such rig{suggest(name, known)}. Known: {', '.join(sorted(known))}; or give a .toml file"
+        )
+    return load_toml(known[name], RigFile)
+
+
+def load_rig(name_or_path: str | Path) -> Rig:
+    """The rig of that name or file, not yet started.  Raises as `load_rig_file`."""
+    file = load_rig_file(name_or_path)
+    return EmulatorRig(file, f"asked for by name, {name_or_path}")
