@@ -60,7 +60,7 @@ static size_t blocks(unsigned rows)
 static struct rows take_rows(unsigned outputs, unsigned inputs)
 {
     struct rows rows;
-    rows.weight_q2 = take(blocks(outputs) * inputs * ROWS_BLOCK, 1);
+    rows.codes = take(blocks(outputs) * inputs, 4);
     rows.bias_q17 = take(blocks(outputs) * ROWS_BLOCK, 4);
     rows.shift = take(outputs, 1);
     rows.outputs = (uint16_t)outputs;
@@ -69,7 +69,7 @@ static struct rows take_rows(unsigned outputs, unsigned inputs)
 
 static void drop_rows(const struct rows *rows)
 {
-    free((void *)(uintptr_t)rows->weight_q2);
+    free((void *)(uintptr_t)rows->codes);
     free((void *)(uintptr_t)rows->bias_q17);
     free((void *)(uintptr_t)rows->shift);
 }

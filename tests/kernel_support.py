@@ -12,7 +12,7 @@ import numpy as np
 
 from hil.artefact import Artefact, DenseLayer, EmbeddedGruLayer, FrontEnd, Rows
 from hil.codegen import emit_c
-from hil.codegen.layout import pack_bias, pack_blocks, pack_shift
+from hil.codegen.layout import pack_bias, pack_codes, pack_shift
 from hil.fixed import WEIGHT_LEVELS_Q2
 from hil.resources import resource
 
@@ -40,7 +40,7 @@ def sanitizer_flags():
 
 
 def kernel_sources(tree=FIRMWARE):
-    return sorted((tree / "kernels").glob("*.c"))
+    return sorted((tree / "kernels").glob("*.[cS]"))
 
 
 def compile_object(source, target, tree=FIRMWARE):
@@ -111,13 +111,13 @@ class Kernels:
         """x [T, D] -> acc [T, 2H], h_before [T, H], h [T, H]."""
         (steps, inputs), units = x.shape, h.size
         step = np.dtype([("acc", np.int32, 2 * units), ("before", np.int16, units), ("h", np.int16, units)])
-        arrays = [*packed(rows), h, x]
+        arrays = [*packed(rows, inputs), h, x]
         out = self._ask(EMBEDDED_GRU, [inputs, units, steps], arrays, (step, (steps,)))[0]
         return tuple(out[name].reshape(steps, -1) for name in ("acc", "before", "h"))
 
     def dense(self, u, rows, activation):
         operation, dtype = (DENSE_RELU, np.int16) if activation == "relu" else (DENSE_LINEAR, np.int32)
-        return self._ask(operation, [u.size, rows.outputs], [*packed(rows), u], (dtype, (rows.outputs,)))[0]
+        return self._ask(operation, [u.size, rows.outputs], [*packed(rows, u.size), u], (dtype, (rows.outputs,)))[0]
 
     def readout_sum(self, h, steps, shift):
         """h [H] added `steps` times -> readout [H], clipped."""
@@ -137,9 +137,9 @@ class Kernels:
         return dict(zip(names, self._ask(LIMITS, [], [], (np.uint32, (3,)))[0].tolist(), strict=True))
 
 
-def packed(rows):
-    """Arrays of a `struct rows`, as the generator lays them out."""
-    return pack_blocks(rows.weight_q2), pack_bias(rows.bias_q17), pack_shift(rows.shift)
+def packed(rows, inputs):
+    """Arrays of a `struct rows`, as the generator lays them out; `inputs` columns belong to the input."""
+    return pack_codes(rows.weight_q2, inputs), pack_bias(rows.bias_q17), pack_shift(rows.shift)
 
 
 def run_model(program, artefact, features):

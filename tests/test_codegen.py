@@ -18,7 +18,7 @@ from kernel_support import (
 
 from hil.codegen import BENCH_KERNELS, emit_bench_c, emit_c
 from hil.codegen.c_text import float_constant
-from hil.codegen.layout import pack_bias, pack_blocks
+from hil.codegen.layout import pack_bias, pack_codes
 from hil.errors import UsageError
 from hil.fixed import MAX_FAN_IN
 from hil.quant import dense, readout_sum, run_twin
@@ -59,10 +59,15 @@ def test_model_carries_the_artefact_hash():
     assert "model_build_id" not in text
 
 
-def test_blocks_hold_four_rows_by_column():
-    """Rows 0 to 3 of column 0 come first; the last block is filled up with zeros."""
-    weight = np.arange(1, 11, dtype=np.int8).reshape(5, 2)
-    assert pack_blocks(weight).tolist() == [[[1, 3, 5, 7], [2, 4, 6, 8]], [[9, 0, 0, 0], [10, 0, 0, 0]]]
+def test_a_word_holds_four_rows_of_a_column():
+    """Codes are 4 w + 4, row 0 lowest; the input's columns come first; zeros fill the last block."""
+    weight = np.array([[-4, 1, 2], [-2, 4, 0], [0, 0, 4], [4, 0, 0], [1, -1, -2]], np.int8)
+    words = pack_codes(weight, 2)
+    assert [f"{word:08x}" for word in words] == [
+        *("08040200", "04040805"),  # rows 0 to 3 of both input columns
+        *("04040405", "04040403"),  # row 4 and three rows of zeros
+        *("04080406", "04040402"),  # the state's column
+    ]
     assert pack_bias(np.array([5, 6, 7, 8, 9])).tolist() == [5, 6, 7, 8, 9, 0, 0, 0]
 
 
@@ -82,10 +87,10 @@ MUTANTS = {
     "shift of the gate": ("embedded_gru.c", "(s + (1 << 15)) >> 1;", "(s + (1 << 15)) >> 2;"),
     "shift of the state": ("embedded_gru.c", ">> 15));", ">> 14));"),
     "shift of one row": (None, r"(recurrent1_shift\[\d+\] .*\{\n    )(\d+)", lambda m: f"{m[1]}{int(m[2]) ^ 1}"),
-    "one weight code": (None, r"(recurrent0_weight_q2\[\d+\] .*\{\n    )(-?\d+)", lambda m: f"{m[1]}{_other(m[2])}"),
+    "one weight code": (None, r"(recurrent0_codes\[\d+\] .*\{\n    0x)(..)", lambda m: f"{m[1]}{_other(m[2])}"),
     "one weight code of the last dense layer": (
         None,
-        r"(dense1_weight_q2\[\d+\] .*\{\n    )(-?\d+)",
+        r"(dense1_codes\[\d+\] .*\{\n    0x)(..)",
         lambda m: f"{m[1]}{_other(m[2])}",
     ),
     "one bias": (None, r"(recurrent1_bias_q17\[\d+\] .*\{\n    )(-?\d+)", lambda m: f"{m[1]}{int(m[2]) + 32}"),
@@ -98,7 +103,7 @@ MUTANTS = {
 
 
 def _other(code):
-    return "1" if code == "4" else "4"
+    return "08" if code == "05" else "05"
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from hil.fixed import Int
 
 WIDTH = 116
 ALIGNED = "__attribute__((aligned(4)))"
-"""On every array, so that kernels may read pairs of int16 and quadruples of int8 as words."""
+"""On every array, so that kernels may read pairs of int16 as words."""
 
 _C_TYPES = {
     np.dtype(np.int8): "int8_t",
@@ -20,6 +20,7 @@ _C_TYPES = {
     np.dtype(np.int16): "int16_t",
     np.dtype(np.uint16): "uint16_t",
     np.dtype(np.int32): "int32_t",
+    np.dtype(np.uint32): "uint32_t",
 }
 
 
@@ -30,14 +31,15 @@ def buffer(c_type: str, name: str, count: int, shape: str) -> str:
 
 def constant(name: str, values: Int, shape: str) -> str:
     """
-    A static array of integers in flash.
+    A static array of integers in flash; uint32 in hexadecimal.
 
     Args:
         name: Identifier.
         values: Integers, any shape; written in C order.
         shape: What it holds, for the comment, such as ``"[2H] Q17"``.
     """
-    return _array(_C_TYPES[values.dtype], name, [str(int(v)) for v in values.flat], shape)
+    form = "0x{:08x}" if values.dtype == np.uint32 else "{}"
+    return _array(_C_TYPES[values.dtype], name, [form.format(int(v)) for v in values.flat], shape)
 
 
 def float_constant(name: str, values: npt.NDArray[np.float32], shape: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from hil.artefact import DenseLayer, EmbeddedGruLayer, Rows
 from hil.codegen.c_text import buffer, constant
-from hil.codegen.layout import pack_bias, pack_blocks, pack_shift, padded
+from hil.codegen.layout import ROWS_BLOCK, pack_bias, pack_codes, pack_shift, padded
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def embedded_gru_part(name: str, layer: EmbeddedGruLayer, x: str) -> Part:
     inputs, units = layer.inputs, layer.units
     definitions = (
         f"/* {name}: eGRU, D = {inputs}, H = {units} */\n"
-        + _rows_constants(name, layer.rows, "[2H]", "z rows, then g rows")
+        + _rows_constants(name, layer.rows, inputs, "z rows, then g rows")
         + buffer("int32_t", f"{name}_acc_q17", padded(2 * units), "[4B] sums of the last step")
         + buffer("int16_t", f"{name}_h_q15", units, "[H] state")
         + buffer("int16_t", f"{name}_h_before_q15", units, "[H] state before the last step")
@@ -72,22 +72,23 @@ def dense_part(name: str, layer: DenseLayer, u: str, acc: str, logits: str) -> P
     result = logits if linear else f"{name}_y_q15"
     definitions = (
         f"/* {name}: {layer.activation}, I = {rows.inputs}, O = {rows.outputs} */\n"
-        + _rows_constants(name, rows, "[O]", "")
+        + _rows_constants(name, rows, rows.inputs, "")
         + ("" if linear else buffer("int16_t", result, rows.outputs, "[O]"))
         + f"static const struct rows {name} = {_rows_initializer(name, rows)};\n"
     )
     return Part(definitions, f"dense_{layer.activation}(&{name}, {u}, {rows.inputs}, {acc}, {result});", result)
 
 
-def _rows_constants(name: str, rows: Rows, shape: str, order: str) -> str:
-    blocks, suffix = padded(rows.outputs) // 4, f"; {order}" if order else ""
-    weight = pack_blocks(rows.weight_q2)
+def _rows_constants(name: str, rows: Rows, inputs: int, order: str) -> str:
+    blocks, states, suffix = padded(rows.outputs) // ROWS_BLOCK, rows.inputs - inputs, f"; {order}" if order else ""
+    state = f", then [{blocks}][{states}] of the state" if states else ""
+    codes = f"[{blocks}][{inputs}] of the input{state}: four rows in a word, row 0 lowest, 4 w + 4{suffix}"
     return (
-        constant(f"{name}_weight_q2", weight, f"[{blocks}][{rows.inputs}][4] blocks of four rows, by column{suffix}")
+        constant(f"{name}_codes", pack_codes(rows.weight_q2, inputs), codes)
         + constant(f"{name}_bias_q17", pack_bias(rows.bias_q17), f"[{blocks}][4]{suffix}")
-        + constant(f"{name}_shift", pack_shift(rows.shift), f"{shape} Q17 to Q15 with the row's scale{suffix}")
+        + constant(f"{name}_shift", pack_shift(rows.shift), f"[{rows.outputs}] Q17 to Q15 with the row's scale{suffix}")
     )
 
 
 def _rows_initializer(name: str, rows: Rows) -> str:
-    return f"{{{name}_weight_q2, {name}_bias_q17, {name}_shift, {rows.outputs}}}"
+    return f"{{{name}_codes, {name}_bias_q17, {name}_shift, {rows.outputs}}}"

@@ -11,25 +11,32 @@ ROWS_BLOCK = 4
 """Rows that the kernel takes at a time; ``ROWS_BLOCK`` of firmware/kernels/rows.h."""
 
 
+CODE_OF_ZERO = 4
+"""A code is the weight's ``weight_q2`` plus this, so that none is negative."""
+
+
 def padded(rows: int) -> int:
     """``rows`` rounded up to whole blocks."""
     return -(-rows // ROWS_BLOCK) * ROWS_BLOCK
 
 
-def pack_blocks(weight_q2: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
+def pack_codes(weight_q2: npt.NDArray[np.int8], inputs: int) -> npt.NDArray[np.uint32]:
     """
-    Row-major weights in the order in which the kernel reads them.
+    Weights as the words that the kernel reads: the codes ``4 w + 4`` of four rows in one column, row 0 lowest.
 
     Args:
-        weight_q2: [R, U] int8.
+        weight_q2: [R, U] int8; rows of zeros fill the last block.
+        inputs: D of the U columns belong to the input and come first, for all blocks; the state's follow.
 
     Returns:
-        [ceil(R / 4), U, 4] int8: blocks of four rows, column by column; rows of zeros fill the last block.
+        [ceil(R / 4) * U] uint32: [B, D] words, then [B, U - D].
     """
-    outputs, inputs = weight_q2.shape
-    filled = np.zeros((padded(outputs), inputs), np.int8)
-    filled[:outputs] = weight_q2
-    return np.ascontiguousarray(filled.reshape(-1, ROWS_BLOCK, inputs).transpose(0, 2, 1))
+    outputs, columns = weight_q2.shape
+    codes = np.full((padded(outputs), columns), CODE_OF_ZERO, np.uint32)
+    codes[:outputs] += weight_q2.astype(np.uint32)
+    shifts = 8 * np.arange(ROWS_BLOCK, dtype=np.uint32)
+    words = (codes.reshape(-1, ROWS_BLOCK, columns) << shifts[:, None]).sum(axis=1, dtype=np.uint32)
+    return np.concatenate([words[:, :inputs].ravel(), words[:, inputs:].ravel()])
 
 
 def pack_bias(bias_q17: Int) -> npt.NDArray[np.int32]:
