@@ -14,6 +14,7 @@ from hil.artefact import Artefact, DenseLayer, EmbeddedGruLayer, FrontEnd, Rows
 from hil.codegen import emit_c
 from hil.codegen.layout import pack_bias, pack_codes, pack_shift
 from hil.fixed import WEIGHT_LEVELS_Q2
+from hil.quant import embedded_gru_step
 from hil.resources import resource
 
 TESTS = Path(__file__).parent
@@ -44,7 +45,18 @@ def kernel_sources(tree=FIRMWARE):
 
 
 def compile_object(source, target, tree=FIRMWARE):
-    command = [host_compiler(), *WARNINGS, "-O1", *sanitizer_flags(), "-I", str(tree), "-c", str(source), "-o"]
+    command = [
+        host_compiler(),
+        *WARNINGS,
+        "-O1",
+        "-ffp-contract=off",
+        *sanitizer_flags(),
+        "-I",
+        str(tree),
+        "-c",
+        str(source),
+        "-o",
+    ]
     subprocess.run([*command, str(target)], check=True)
     return target
 
@@ -140,6 +152,16 @@ class Kernels:
 def packed(rows, inputs):
     """Arrays of a `struct rows`, as the generator lays them out; `inputs` columns belong to the input."""
     return pack_codes(rows.weight_q2, inputs), pack_bias(rows.bias_q17), pack_shift(rows.shift)
+
+
+def twin_steps(x, h, rows):
+    """acc, h_before and h of each step."""
+    out = []
+    for features in x:
+        acc, _, _, after = embedded_gru_step(features, h, rows)
+        out.append((acc, h, after))
+        h = after
+    return [np.stack(part) for part in zip(*out, strict=True)]
 
 
 def run_model(program, artefact, features):

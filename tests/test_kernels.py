@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from kernel_support import TESTS, Kernels, build_program, random_q15, random_rows, sanitizer_flags
+from kernel_support import TESTS, Kernels, build_program, random_q15, random_rows, sanitizer_flags, twin_steps
 
 from hil.artefact import Rows
 from hil.codegen.layout import ROWS_BLOCK
 from hil.codegen.tables import softsign_header
 from hil.fixed import BIAS_LIMIT_Q17, INT32_MAX, INT32_MIN, MAX_FAN_IN
-from hil.quant import MAX_STEPS, dense, embedded_gru_step, readout_sum, softsign_q15
+from hil.quant import MAX_STEPS, dense, readout_sum, softsign_q15
 from hil.resources import resource
 
 PROPERTY = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -22,16 +22,6 @@ def kernels(tmp_path_factory):
     driver = Kernels(program)
     yield driver
     driver.close()
-
-
-def twin_steps(x, h, rows):
-    """acc, h_before and h of each step."""
-    out = []
-    for features in x:
-        acc, _, _, after = embedded_gru_step(features, h, rows)
-        out.append((acc, h, after))
-        h = after
-    return [np.stack(part) for part in zip(*out, strict=True)]
 
 
 def test_the_committed_softsign_table_is_what_its_maker_writes():
