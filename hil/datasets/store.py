@@ -21,7 +21,7 @@ PARTS = ("train", "validation", "test")
 def save_dataset(dataset: Dataset, path: Path) -> None:
     """Write the file; a reader sees the old file or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    arrays: dict[str, npt.NDArray[Any]] = {
+    arrays: dict[str, Any] = {
         "format": np.array(FORMAT),
         "sha256": np.array(dataset.sha256()),
         "labels": np.array(dataset.labels),
@@ -31,7 +31,7 @@ def save_dataset(dataset: Dataset, path: Path) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with temporary.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
+            np.savez(file, **arrays)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

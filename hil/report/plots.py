@@ -96,7 +96,8 @@ def learning_curves(curves: dict[str, tuple[Epoch, ...]]) -> Figure:
     accuracy.set_ylim(top=101)
     accuracy.set_title("accuracy, %: validation (solid), training (dashed)")
     loss.set_title("mean training loss")
-    loss.set_yscale("log")
+    if all(e.loss > 0 for epochs in curves.values() for e in epochs):
+        loss.set_yscale("log")
     loss.grid(visible=False, axis="x", which="both")
     loss.set_xlabel("epoch")
     loss.xaxis.set_major_locator(MaxNLocator(integer=True))
