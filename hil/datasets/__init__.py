@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import logging
+from pathlib import Path
 
 from hil.clip import Dataset
 from hil.datasets.audio import Progress, Samples
 from hil.datasets.esc10 import FOLDS, load_esc10
 from hil.datasets.folder import load_folder
 from hil.datasets.fsdd import fsdd_speakers, load_fsdd
+from hil.datasets.places import data_folder
 from hil.datasets.speech_commands import load_speech_commands, training_noise
 from hil.datasets.store import load_saved_dataset, save_dataset
 from hil.datasets.synthetic import load_synthetic
 from hil.errors import UsageError
 from hil.recipe import DataRecipe
 
-__all__ = ["load_dataset", "load_noise", "load_saved_dataset", "recipe_folds", "save_dataset"]
+__all__ = [
+    "files_fingerprint",
+    "load_dataset",
+    "load_noise",
+    "load_saved_dataset",
+    "recipe_folds",
+    "save_dataset",
+]
 
 _LOADERS = {
     "fsdd": load_fsdd,
@@ -82,6 +92,21 @@ def load_noise(recipe: DataRecipe, rate_hz: int) -> tuple[Samples, ...]:
         UsageError: The data are not there, or a recording cannot be used.
     """
     return training_noise(recipe, rate_hz) if recipe.source == "speech_commands" else ()
+
+
+def files_fingerprint(recipe: DataRecipe) -> str:
+    """
+    Changes when files of the source do: a hash of their names, lengths and times, without reading them.
+
+    Raises:
+        UsageError: The data are not there.
+    """
+    if recipe.source == "synthetic-keywords":
+        return ""
+    root = Path(recipe.folder).expanduser() if recipe.source == "folder" else data_folder(recipe.source)
+    files = sorted((path.relative_to(root).as_posix(), path.stat()) for path in root.rglob("*") if path.is_file())
+    lines = "".join(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n" for name, stat in files)
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def _with_fold(recipe: DataRecipe, fold: int | str) -> DataRecipe:
