@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -240,6 +241,15 @@ def test_quiet_windows_are_left_out_but_never_all():
     assert [i for i, _ in loud_windows(np.zeros(150, np.int16), 100, 100, -10.0)] == [0]
     assert [i for i, _ in loud_windows(step[:50], 100, 50, -60.0)] == [0]
     assert level_db(np.full(10, 16384, np.int16)) == pytest.approx(-6.02, abs=0.01)
+
+
+@pytest.mark.parametrize("library", ["soundfile", "soxr"])
+def test_a_missing_library_is_named_with_the_command_that_installs_it(tmp_path, monkeypatch, library):
+    """A bench need not have it; whoever reads sounds must."""
+    path = write(tmp_path / "a.wav", tone(100))
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(UsageError, match=rf"{library}, which .* cannot be imported .*pip install {library}"):
+        read([path])
 
 
 # --- fsdd --------------------------------------------------------------------------------------
