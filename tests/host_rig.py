@@ -68,8 +68,7 @@ class HostRig:
         tty.setraw(slave)
         self.port = os.ttyname(slave)
         self._process = subprocess.Popen([self._program], stdin=master, stdout=master)
-        os.close(master)
-        self._fds = [slave]
+        self._fds = [slave, master]  # kept, so that a program's end is silence and not a pulled cable
         self.flashed += 1
         return FlashReport(0, 0.0, "started")
 
@@ -79,10 +78,11 @@ class HostRig:
         return self.wrap(self._device)
 
     def pull_cable(self) -> None:
-        """The process, which holds the other end of the pty, goes."""
+        """Nobody holds the other end of the pty any more."""
         assert self._process is not None
         self._process.kill()
         self._process.wait()
+        os.close(self._fds.pop())
 
     def close(self) -> None:
         if self._device:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 from types import FrameType
@@ -60,7 +61,5 @@ def _end_on_terminate() -> None:
     def end(number: int, frame: FrameType | None) -> None:
         sys.exit(128 + number)
 
-    try:
+    with contextlib.suppress(ValueError):  # not the main thread: the caller handles signals
         signal.signal(signal.SIGTERM, end)
-    except ValueError:  # not the main thread: the caller handles signals
-        pass

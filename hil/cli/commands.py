@@ -67,7 +67,10 @@ def hil() -> None:
     """
 
 
-@hil.command(epilog=_examples("hil train models/keyword-demo", "hil train keyword-demo --out /tmp/kd --force"))
+@hil.command(
+    short_help="Data, features, float models",
+    epilog=_examples("hil train models/keyword-demo", "hil train keyword-demo --out /tmp/kd --force"),
+)
 @_options(_MODEL, _OUT, _FORCE, _JOBS)
 def train(model: str, out: Path | None, force: bool, jobs: int) -> None:
     """Data, features, float GRU and float eGRU."""
@@ -80,7 +83,7 @@ def train(model: str, out: Path | None, force: bool, jobs: int) -> None:
         make_models(recipe, ws, quantized=False, jobs=jobs)
 
 
-@hil.command(epilog=_examples("hil quantize models/keyword-demo"))
+@hil.command(short_help="Quantization-aware training, artefact", epilog=_examples("hil quantize models/keyword-demo"))
 @_options(_MODEL, _OUT, _FORCE)
 def quantize(model: str, out: Path | None, force: bool) -> None:
     """Quantization-aware training of the float eGRU, then the artefact (model.artefact)."""
@@ -91,7 +94,10 @@ def quantize(model: str, out: Path | None, force: bool) -> None:
         make_artefact(recipe, ws)
 
 
-@hil.command(epilog=_examples("hil build models/keyword-demo", "hil build models/keyword-demo --compiler zig"))
+@hil.command(
+    short_help="C and ELF",
+    epilog=_examples("hil build models/keyword-demo", "hil build models/keyword-demo --compiler zig"),
+)
 @_options(_MODEL, _OUT, _RIG, _COMPILER, _FORCE)
 def build(model: str, out: Path | None, rig: str, compiler: str | None, force: bool) -> None:
     """
@@ -107,7 +113,7 @@ def build(model: str, out: Path | None, rig: str, compiler: str | None, force: b
         show_firmware(make_firmware(recipe, ws, compiler, rig))
 
 
-@hil.command(epilog=_examples("hil flash models/keyword-demo --rig emulator"))
+@hil.command(short_help="ELF onto a rig", epilog=_examples("hil flash models/keyword-demo --rig emulator"))
 @_options(_MODEL, _OUT, _RIG, _COMPILER, _FORCE)
 def flash(model: str, out: Path | None, rig: str, compiler: str | None, force: bool) -> None:
     """
@@ -128,7 +134,10 @@ def flash(model: str, out: Path | None, rig: str, compiler: str | None, force: b
         show_hello(connect(opened, firmware)[1])
 
 
-@hil.command(epilog=_examples("hil run models/keyword-demo --rig emulator", "hil run keyword-demo --compiler zig"))
+@hil.command(
+    short_help="Test sequences on a rig, compared",
+    epilog=_examples("hil run models/keyword-demo --rig emulator", "hil run keyword-demo --compiler zig"),
+)
 @_options(_MODEL, _OUT, _RIG, _COMPILER, _FORCE)
 def run(model: str, out: Path | None, rig: str, compiler: str | None, force: bool) -> int:
     """Stream the test sequences through a rig and compare every step with the twin."""
@@ -137,7 +146,10 @@ def run(model: str, out: Path | None, rig: str, compiler: str | None, force: boo
         return _run(recipe, ws, rig, compiler)
 
 
-@hil.command(epilog=_examples("hil report models/keyword-demo", "hil report keyword-demo --out /tmp/kd"))
+@hil.command(
+    short_help="Table and page of the last run",
+    epilog=_examples("hil report models/keyword-demo", "hil report keyword-demo --out /tmp/kd"),
+)
 @_options(_MODEL, _OUT)
 def report(model: str, out: Path | None) -> None:
     """The table of the last run, and the HTML report."""
@@ -152,7 +164,10 @@ def report(model: str, out: Path | None) -> None:
         _report(result_from_json(path.read_text(encoding="utf-8"), path), ws)
 
 
-@hil.command(epilog=_examples("hil bench", "hil bench --rig emulator --compiler zig", "hil bench keyword-demo"))
+@hil.command(
+    short_help="Cycles of eGRU against float GRU",
+    epilog=_examples("hil bench", "hil bench --rig emulator --compiler zig", "hil bench keyword-demo"),
+)
 @click.argument("model", required=False)
 @_options(_OUT, _RIG, _COMPILER)
 @click.option("--inputs", "-D", type=click.IntRange(1), help="D of the recurrent kernels.  [default: 64]")
@@ -194,7 +209,7 @@ def bench(
         show_bench(done)
 
 
-@hil.command(epilog=_examples("hil rigs"))
+@hil.command(short_help="Rigs known by name", epilog=_examples("hil rigs"))
 @_options()
 def rigs() -> None:
     """Rigs that are known by name."""
@@ -204,7 +219,7 @@ def rigs() -> None:
     show_rigs({path: load_rig_file(path) for path in rig_files().values()})
 
 
-@hil.command(epilog=_examples("hil doctor", "hil doctor emulator"))
+@hil.command(short_help="What this machine lacks", epilog=_examples("hil doctor", "hil doctor emulator"))
 @click.argument("rig", required=False)
 @_options()
 def doctor(rig: str | None) -> int:
@@ -214,7 +229,10 @@ def doctor(rig: str | None) -> int:
     return examine(rig)
 
 
-@hil.command(epilog=_examples("hil demo", "hil demo models/keyword-demo --out /tmp/kd", "hil demo --compiler zig"))
+@hil.command(
+    short_help="Everything, from data to report",
+    epilog=_examples("hil demo", "hil demo models/keyword-demo --out /tmp/kd", "hil demo --compiler zig"),
+)
 @click.argument("model", default=DEMO_MODEL)
 @_options(_OUT, _RIG, _COMPILER, _FORCE, _JOBS)
 def demo(model: str, out: Path | None, rig: str, compiler: str | None, force: bool, jobs: int) -> int:
@@ -246,7 +264,7 @@ def find_recipe(model: str) -> Recipe:
             return load_recipe(shipped[name])
         if "/" not in name:
             known = ", ".join(sorted(shipped))
-            raise UsageError(f"no model {model!r}{suggest(name, shipped)}. Give a recipe folder, or one of: {known}")
+            raise UsageError(f"no model {model!r}{suggest(name, shipped)}; give a recipe folder, or one of {known}")
     return load_recipe(model)
 
 
