@@ -44,33 +44,28 @@ def kernel_sources(tree=FIRMWARE):
     return sorted((tree / "kernels").glob("*.[cS]"))
 
 
-def compile_object(source, target, tree=FIRMWARE):
-    command = [
-        host_compiler(),
-        *WARNINGS,
-        "-O1",
-        "-ffp-contract=off",
-        *sanitizer_flags(),
-        "-I",
-        str(tree),
-        "-c",
-        str(source),
-        "-o",
-    ]
-    subprocess.run([*command, str(target)], check=True)
-    return target
+OBJECTS = {}
+"""Object files of this test run, by the text of the source and of the tree's headers."""
+
+
+def compile_object(source, target, tree, headers):
+    key = (source.read_text(), headers)
+    if key not in OBJECTS:
+        flags = [*WARNINGS, "-O1", "-ffp-contract=off", *sanitizer_flags(), "-I", str(tree)]
+        subprocess.run([host_compiler(), *flags, "-c", str(source), "-o", str(target)], check=True)
+        OBJECTS[key] = target.read_bytes()
+    target.write_bytes(OBJECTS[key])
+    return str(target)
 
 
 def build_program(program, sources, tree=FIRMWARE):
     """Compile `sources` and every kernel of `tree` into one program of the host."""
     folder = program.parent / f"{program.name}-objects"
     folder.mkdir(parents=True)
+    headers = tuple(path.read_text() for path in sorted(tree.glob("*/*.h")))
+    files = [*sources, *kernel_sources(tree)]
     with ThreadPoolExecutor(2) as pool:
-        jobs = [
-            pool.submit(compile_object, source, folder / f"{source.stem}.o", tree)
-            for source in (*sources, *kernel_sources(tree))
-        ]
-        objects = [str(job.result()) for job in jobs]
+        objects = list(pool.map(lambda file: compile_object(file, folder / f"{file.name}.o", tree, headers), files))
     subprocess.run([host_compiler(), *sanitizer_flags(), *objects, "-lm", "-o", str(program)], check=True)
     return program
 

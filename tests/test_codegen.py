@@ -128,8 +128,7 @@ def test_planted_mutant_is_caught(tmp_path, victim, name):
     """One wrong constant, shift, weight code or update in the C is a difference from the twin."""
     file, old, new = MUTANTS[name]
     tree = tmp_path / "firmware"
-    shutil.copytree(FIRMWARE / "kernels", tree / "kernels")
-    shutil.copytree(FIRMWARE / "app", tree / "app")
+    shutil.copytree(FIRMWARE, tree)
     sources = emit_c(victim[0])
     if file is None:
         mutated, count = re.subn(old, new, sources["model.c"])
@@ -147,7 +146,6 @@ def test_planted_mutant_is_caught(tmp_path, victim, name):
 
 BENCH_MAIN = """\
 #include <stdio.h>
-#include "model.c"
 int main(void)
 {
     for (unsigned k = 0; k < model_kernels; k++) {
@@ -165,10 +163,8 @@ int main(void)
 @pytest.mark.parametrize(("inputs", "units"), [(1, 1), (7, 5), (64, 30)])
 def test_bench_kernels_run_one_after_the_other(tmp_path, inputs, units):
     """Each kernel runs nine times, one more than it has inputs, under the sanitizers; the eGRU keeps its state."""
-    sources = emit_bench_c(inputs, units, seed=5)
-    (tmp_path / "model.c").write_text(sources["model.c"])
     main = tmp_path / "main.c"
-    main.write_text(BENCH_MAIN)
+    main.write_text(emit_bench_c(inputs, units, seed=5)["model.c"] + BENCH_MAIN)
     done = subprocess.run([build_program(tmp_path / "bench", [main])], capture_output=True)
     assert (done.returncode, done.stderr) == (0, b"")
     assert len(done.stdout) == 2 * units

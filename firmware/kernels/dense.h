@@ -12,7 +12,7 @@
 
 /* Hidden layer: y = clip((acc + half) >> shift, 0, 32767).
  *
- *   u_q15    [I]   not modified.
+ *   u_q15    [I]   aligned to 4, not modified.
  *   acc_q17  [4B]  scratch.
  *   y_q15    [O]   written; must not overlap u. */
 void dense_relu(const struct rows *rows, const int16_t *u_q15, unsigned inputs, int32_t *acc_q17, int16_t *y_q15);

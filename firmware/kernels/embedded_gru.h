@@ -18,7 +18,7 @@ struct embedded_gru {
     uint16_t units;     /* H */
 };
 
-/* What a layer keeps from step to step, in buffers of the caller. */
+/* What a layer keeps from step to step, in buffers of the caller, aligned to 4. */
 struct embedded_gru_state {
     int32_t *acc_q17;       /* [4B] sums of the last step, for inspection */
     int16_t *h_q15;         /* [H]  state */
@@ -30,7 +30,7 @@ void embedded_gru_reset(const struct embedded_gru *layer, const struct embedded_
 
 /* One time step: h' = h + z (g - h).
  *
- *   x_q15  [D]  not modified; may be the state of another layer.
+ *   x_q15  [D]  aligned to 4, not modified; may be the state of another layer.
  *
  * The buffers and x must not overlap. Cannot fail: the artefact was checked on the host. */
 void embedded_gru_step(const struct embedded_gru *layer, const int16_t *x_q15, const struct embedded_gru_state *state);

@@ -3,7 +3,7 @@
  *   r, z = sigmoid(W [x, h] + b)    g = tanh(W_g [x, r h] + b_g)    h' = h + z (g - h)
  *
  * Source  the GRU of Amoh and Odame's code (reset before the product).
- * Oracle  tests/kernel_support.py, within rounding.
+ * Oracle  tests/test_kernels_float.py:float64_gru, within 1e-5.
  * Shapes  D inputs, H units.
  */
 #ifndef KERNELS_FLOAT_GRU_H
