@@ -2,6 +2,15 @@
 
 from hil.firmware.build import compile_firmware
 from hil.firmware.compiler import Compiler, find_compiler
+from hil.firmware.host import compile_host_app, compile_host_library
 from hil.firmware.image import Firmware, load_firmware
 
-__all__ = ["Compiler", "Firmware", "compile_firmware", "find_compiler", "load_firmware"]
+__all__ = [
+    "Compiler",
+    "Firmware",
+    "compile_firmware",
+    "compile_host_app",
+    "compile_host_library",
+    "find_compiler",
+    "load_firmware",
+]

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 from hil.chips import Board, Chip
@@ -78,7 +76,7 @@ def compile_firmware(
         return ready
 
     files[f"{src.GENERATED}/{src.BUILD_ID_FILE}"] = src.build_id_source(digits)
-    with _staged(files, out) as folder:
+    with src.staged(files, out) as folder:
         objects = compile_all(compiler, src.compiled(files), optimize, flags, folder, progress)
         sizes = _link(compiler, objects, optimize, folder, script, template, chip)
         elf = (folder / ELF_FILE).read_bytes()
@@ -109,18 +107,6 @@ def _already_there(out: Path, build_id: str) -> Firmware | None:
     except UsageError:
         return None
     return firmware if firmware.build_id == build_id else None
-
-
-@contextmanager
-def _staged(files: Mapping[str, bytes], out: Path) -> Iterator[Path]:
-    """A folder with exactly these files: what is compiled is what was hashed, and no path leaks into the program."""
-    out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".build-", dir=out) as name:
-        folder = Path(name)
-        for path, data in files.items():
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / path).write_bytes(data)
-        yield folder
 
 
 def compile_all(
@@ -174,5 +160,3 @@ def _raise_fit_error(sizes: Sizes, chip: Chip) -> None:
         if needed > available:
             parts = {name: sizes.sections[name] for name in names if name in sizes.sections}
             raise FitError(memory, needed, available, parts)
-
-

@@ -31,6 +31,7 @@ _ZIG_TARGET = ("-target", "thumb-freestanding-eabi", "-mcpu=cortex_m0plus")
 _ZIG_FLAGS = (*_ZIG_TARGET, "-fno-sanitize=all", "-fno-unwind-tables", "-fno-asynchronous-unwind-tables")
 _ZIG_MODES = {"s": "ReleaseSmall"}
 _TIMEOUT_S = 600.0
+_STEERING = re.compile(r"C_INCLUDE_PATH|CPATH|LIBRARY_PATH|COMPILER_PATH|GCC_.*|SOURCE_DATE_EPOCH|CFLAGS|LANG|LC_.*")
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ class Compiler:
         if self.name == "zig":
             mode = _ZIG_MODES.get(optimize, "ReleaseFast")
             options = ["-fcompiler-rt", f"-O{mode}", "-fno-strip", "--gc-sections", "-fentry=reset_handler"]
-            return [*self.command, "build-exe", *objects, *_ZIG_TARGET, *options, "--script", script, f"-femit-bin={elf}"]
+            options += ["--script", script, f"-femit-bin={elf}"]
+            return [*self.command, "build-exe", *objects, *_ZIG_TARGET, *options]
         options = ["-nostdlib", "-nostartfiles", "-Wl,--gc-sections", f"-Wl,-T,{script}"]
         return [*self.command, *_GCC_FLAGS[:2], *options, *objects, "-lgcc", "-o", elf]
 
@@ -109,7 +111,7 @@ def _zig() -> Compiler | None:
     return Compiler("zig", f"zig {_version((*command, 'version'))}", command, (*_COMMON, *_ZIG_FLAGS))
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _version(command: tuple[str, ...]) -> str:
     lines = run_tool(command, "asking a compiler for its version").splitlines()
     return lines[0].strip() if lines else "unknown"
@@ -121,13 +123,12 @@ def cache_folder() -> Path:
     return Path(base) / "hil"
 
 
-def _environment() -> dict[str, str]:
-    """Nothing of the caller's surroundings changes what is compiled."""
-    steering = re.compile(r"C_INCLUDE_PATH|CPATH|LIBRARY_PATH|COMPILER_PATH|GCC_.*|SOURCE_DATE_EPOCH|CC|CFLAGS|LANG|LC_.*")
-    env = {name: value for name, value in os.environ.items() if not steering.fullmatch(name)}
+def _environment(cwd: Path | None) -> dict[str, str]:
+    """Nothing of the caller's surroundings changes what is compiled; objects of a build go away with its folder."""
+    env = {name: value for name, value in os.environ.items() if not _STEERING.fullmatch(name)}
     env["LC_ALL"] = "C"
-    for name in ("ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR"):
-        env.setdefault(name, str(cache_folder() / "zig"))
+    env.setdefault("ZIG_GLOBAL_CACHE_DIR", str(cache_folder() / "zig"))
+    env["ZIG_LOCAL_CACHE_DIR"] = str((cwd or cache_folder()) / ".zig-cache")
     return env
 
 
@@ -142,7 +143,7 @@ def run_tool(command: Sequence[str], doing: str, cwd: Path | None = None, more: 
         done = subprocess.run(
             list(command),
             cwd=cwd,
-            env={**_environment(), **(more or {})},
+            env={**_environment(cwd), **(more or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

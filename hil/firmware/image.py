@@ -18,6 +18,8 @@ from elftools.elf.sections import Section, SymbolTableSection
 from hil.chips import RAM_BASE, Board, Chip, chip
 from hil.errors import ToolError, UsageError
 
+ELF_FILE = "firmware.elf"
+MANIFEST_FILE = "firmware.json"
 MANIFEST_VERSION = 1
 STACK_SECTION = ".stack"
 _HASH_SYMBOL = "model_artefact_hash"
@@ -94,7 +96,7 @@ def measure(path: Path) -> Sizes:
 
 
 def _open(stream: BinaryIO) -> Any:
-    return ELFFile(stream)  # type: ignore[no-untyped-call]
+    return ELFFile(stream)
 
 
 def _measure(elf: Any) -> Sizes:
@@ -116,14 +118,19 @@ def _measure(elf: Any) -> Sizes:
 def _symbols(elf: Any) -> Iterator[Any]:
     table = elf.get_section_by_name(".symtab")
     if isinstance(table, SymbolTableSection):
-        yield from cast("Iterator[Any]", table.iter_symbols())  # type: ignore[no-untyped-call]
+        yield from cast("Iterator[Any]", table.iter_symbols())
 
 
 def _symbol_sizes(elf: Any) -> dict[str, int]:
+    """Of functions and objects, largest first; of several names for one thing, the global one counts."""
+    named = [s for s in _symbols(elf) if s["st_size"] and s["st_info"]["type"] in ("STT_FUNC", "STT_OBJECT")]
+    named.sort(key=lambda s: (s["st_info"]["bind"] == "STB_LOCAL", s.name))
+    places: dict[int, Any] = {}
+    for symbol in named:
+        places.setdefault(symbol["st_value"], symbol)
     sizes: dict[str, int] = {}
-    for symbol in _symbols(elf):
-        if symbol["st_size"] and symbol["st_info"]["type"] in ("STT_FUNC", "STT_OBJECT"):
-            sizes[symbol.name] = sizes.get(symbol.name, 0) + int(symbol["st_size"])
+    for symbol in places.values():  # static things of one name in several files are added up
+        sizes[symbol.name] = sizes.get(symbol.name, 0) + int(symbol["st_size"])
     return dict(sorted(sizes.items(), key=lambda item: (-item[1], item[0])))
 
 
@@ -133,7 +140,7 @@ def _artefact_hash(elf: Any) -> str:
         raise ToolError(f"the program has no {_HASH_SYMBOL}: its generated sources are incomplete")
     section: Section = elf.get_section(symbol["st_shndx"])
     at = symbol["st_value"] - section["sh_addr"]
-    return bytes(section.data()[at : at + _HASH_BYTES]).hex()  # type: ignore[no-untyped-call]
+    return bytes(section.data()[at : at + _HASH_BYTES]).hex()
 
 
 def function_at(elf_path: Path, address: int) -> str:
@@ -185,7 +192,3 @@ def load_firmware(path: Path) -> Firmware:
     if found != firmware.elf_sha256:
         raise UsageError(f"{firmware.elf}: changed since it was built. Build it again: `hil build MODEL`")
     return firmware
-
-
-MANIFEST_FILE = "firmware.json"
-ELF_FILE = "firmware.elf"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from hil.chips import Board, Chip
@@ -63,7 +65,6 @@ def board_flags(board: Board, chip: Chip) -> list[str]:
         raise UsageError(f"board: sercom = {board.sercom}; {chip.name} has SERCOM 0 to {chip.sercoms - 1}")
     tx, rx = _pin("tx", board.tx), _pin("rx", board.rx)
     values = {
-        "SERCOM": board.sercom,
         "TX_GROUP": tx[0],
         "TX_PIN": tx[1],
         "RX_GROUP": rx[0],
@@ -75,7 +76,7 @@ def board_flags(board: Board, chip: Chip) -> list[str]:
     }
     if tx == rx or board.tx_pad == board.rx_pad:
         raise UsageError(f"board: tx and rx share pin {board.tx} or pad {board.tx_pad}")
-    return [f"-DBOARD_{name}={value}u" if name != "SERCOM" else f"-DBOARD_{name}={value}" for name, value in values.items()]
+    return [f"-DBOARD_SERCOM={board.sercom}", *(f"-DBOARD_{name}={value}u" for name, value in values.items())]
 
 
 def _pin(name: str, text: str) -> tuple[int, int]:
@@ -117,3 +118,15 @@ def build_id_source(digits: str) -> bytes:
         '#include "app/model.h"\n\n'
         f"const uint8_t model_build_id[16] = {{{values}}};\n"
     ).encode()
+
+
+@contextmanager
+def staged(files: Mapping[str, bytes], out: Path) -> Iterator[Path]:
+    """A folder with exactly these files: what is compiled is what was hashed, and no path leaks into the program."""
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".build-", dir=out) as name:
+        folder = Path(name)
+        for path, data in files.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(data)
+        yield folder

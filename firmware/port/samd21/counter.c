@@ -4,10 +4,6 @@
 #include "port/port.h"
 #include "registers.h"
 
-/* SysTick counts down from its largest value and begins again: one interrupt every 2^24 cycles. */
-#define COUNTER_MASK 0xFFFFFFu
-#define COUNTER_BITS 24u
-
 volatile uint32_t counter_interrupts;
 
 static volatile uint32_t wraps;  /* of SysTick since it was zeroed */
@@ -38,7 +34,7 @@ static void invalidate_flash_cache(void)
     }
 }
 
-__attribute__((noinline)) void port_window_open(void)
+void port_window_open(void)
 {
     port_drain();
     interrupts_off();
@@ -52,7 +48,7 @@ __attribute__((noinline)) void port_window_open(void)
     SYST_CVR = 0;
 }
 
-__attribute__((noinline)) uint32_t port_window_close(uint16_t *interrupts)
+uint32_t port_window_close(uint16_t *interrupts)
 {
     interrupts_off();
     const uint64_t cycles = elapsed();
@@ -78,27 +74,15 @@ uint32_t port_uptime_ms(void)
     return (uint32_t)(cycles / (CLOCK_HZ / 1000u));
 }
 
-/* A window around a write to ICSR that requests nothing or, with PENDSTSET, the counter's interrupt. */
-static uint32_t window_with_request(uint32_t icsr)
+void counter_start(void)
 {
-    uint16_t interrupts;
-
-    port_window_open();
-    SCB_ICSR = icsr;
-    __asm__ volatile("dsb\n\tisb" ::: "memory");
-    return port_window_close(&interrupts) & COUNTER_MASK;
-}
-
-void counter_init(void)
-{
-    uint16_t interrupts;
-
     SYST_RVR = COUNTER_MASK;
     SYST_CVR = 0;
     SYST_CSR = SYST_CSR_ENABLE | SYST_CSR_TICKINT | SYST_CSR_CLKSOURCE;
+}
 
-    const uint32_t quiet = window_with_request(0);
-    wrap_cost = window_with_request(SCB_ICSR_PENDSTSET) - quiet;
-    port_window_open();
-    window_cost = port_window_close(&interrupts);
+void counter_set_costs(uint32_t empty_window, uint32_t wrap)
+{
+    window_cost = empty_window;
+    wrap_cost = wrap;
 }

@@ -10,7 +10,8 @@ void port_init(void)
 {
     clock_init();
     uart_init();
-    counter_init();
+    counter_start();
+    counter_calibrate();
 }
 
 void port_idle(void)
