@@ -5,7 +5,7 @@ import struct
 import numpy as np
 from elftools.elf.elffile import ELFFile
 from kernel_support import FIRMWARE, packed
-from unicorn import UC_ARCH_ARM, UC_MODE_MCLASS, UC_MODE_THUMB, Uc
+from unicorn import UC_ARCH_ARM, UC_MODE_MCLASS, UC_MODE_THUMB, Uc, UcError
 from unicorn.arm_const import (
     UC_ARM_REG_LR,
     UC_ARM_REG_R0,
@@ -45,8 +45,8 @@ SECTIONS
 HEADERS = ("dense", "embedded_gru", "float_gru", "float_math", "readout_sum", "softsign")
 
 
-def build_armv6m(folder, name):
-    """All kernels as one program for the chip; gcc or zig; raises `ToolError` if it is missing."""
+def build_armv6m(folder, name, tree=FIRMWARE):
+    """All kernels of `tree` as one program for the chip; by gcc or zig; raises `ToolError` if it is missing."""
     compiler = find_compiler(name)
     entry = "".join(f'#include "kernels/{header}.h"\n' for header in HEADERS)
     keep = ", ".join(f"(void (*)(void)){function}" for function in FUNCTIONS)
@@ -56,13 +56,17 @@ def build_armv6m(folder, name):
     (folder / "entry.c").write_text(entry)
     (folder / "script.ld").write_text(SCRIPT)
     objects = []
-    for source in (folder / "entry.c", *sorted((FIRMWARE / "kernels").glob("*.[cS]"))):
+    for source in (folder / "entry.c", *sorted((tree / "kernels").glob("*.[cS]"))):
         objects.append(str(folder / f"{source.name}.o"))
-        more = ["-I", str(FIRMWARE), "-Wno-cast-function-type"]
+        more = ["-I", str(tree), "-Wno-cast-function-type"]
         run_tool(compiler.compile_command(str(source), objects[-1], "2", more), "compiling a kernel")
     elf = folder / "kernels.elf"
     run_tool(compiler.link_command(objects, str(folder / "script.ld"), str(elf), "2"), "linking kernels")
     return elf
+
+
+class KernelFault(Exception):
+    """A kernel read or wrote where nothing is, or did not restore a register."""
 
 
 class Armv6mKernels:
@@ -106,8 +110,12 @@ class Armv6mKernels:
         for i, word in enumerate(words[:4]):
             self._uc.reg_write(UC_ARM_REG_R0 + i, word)
         self._uc.reg_write(UC_ARM_REG_LR, STOP | 1)
-        self._uc.emu_start(self._address[name] | 1, STOP)
-        assert [self._uc.reg_read(register) for register in PRESERVED] == marks, f"{name} lost a register"
+        try:
+            self._uc.emu_start(self._address[name] | 1, STOP)
+        except UcError as error:
+            raise KernelFault(f"{name}: {error}") from error
+        if [self._uc.reg_read(register) for register in PRESERVED] != marks:
+            raise KernelFault(f"{name} lost a register")
         return self._uc.reg_read(UC_ARM_REG_R0)
 
     def _rows(self, rows, inputs):

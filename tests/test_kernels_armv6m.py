@@ -1,14 +1,17 @@
 """Kernels compiled for the Cortex-M0+, by both compilers, equal their twins bit for bit (executed by Unicorn)."""
 
+import shutil
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from kernel_support import FLOAT_FUNCTIONS, TESTS, Kernels, build_program, random_q15, random_rows, twin_steps
-from kernel_unicorn import Armv6mKernels, build_armv6m
+from kernel_support import FIRMWARE, FLOAT_FUNCTIONS, TESTS, Kernels, build_program, random_q15, random_rows, twin_steps
+from kernel_unicorn import Armv6mKernels, KernelFault, build_armv6m
 
 from hil.artefact import Rows
 from hil.errors import ToolError
+from hil.firmware import find_compiler
 from hil.fixed import BIAS_LIMIT_Q17, INT32_MAX, INT32_MIN, MAX_FAN_IN
 from hil.quant import dense, readout_sum, softsign_q15
 
@@ -123,3 +126,36 @@ def test_float_gru_gives_the_bits_of_the_host(chip, host):
     x = rng.uniform(-1, 1, (4, 5)).astype(np.float32)
     expected, got = host.float_gru(x, weight, bias), chip.float_gru(x, weight, bias)
     np.testing.assert_array_equal(got.view(np.uint32), expected.view(np.uint32))
+
+
+ASSEMBLY_MUTANTS = {
+    "shift": ("lsrs    r0, \\word, #16", "lsrs    r0, \\word, #15"),
+    "sum of another row": ("add     r10, r0", "add     r9, r0"),
+    "sign of every other value": ("asrs    r3, r7, #16", "lsrs    r3, r7, #16"),
+    "last of an odd number of columns": ("beq     4f", "b       4f"),
+    "register of the caller": ("mov     r11, r7\n    pop", "mov     r10, r7\n    pop"),
+}
+
+
+@pytest.mark.parametrize("name", [None, *ASSEMBLY_MUTANTS])
+def test_assembly_mutant_is_caught(tmp_path, name):
+    """One wrong instruction in rows_armv6m.S is a difference from the twin or a fault; without one there is neither."""
+    tree = tmp_path / "firmware"
+    shutil.copytree(FIRMWARE, tree)
+    if name:
+        path = tree / "kernels" / "rows_armv6m.S"
+        old, new = ASSEMBLY_MUTANTS[name]
+        assert path.read_text().count(old) == 1
+        path.write_text(path.read_text().replace(old, new))
+    rng = np.random.default_rng(9)
+    rows = random_rows(rng, 6, 8)
+    x, h = random_q15(rng, (4, 5)), random_q15(rng, 3)
+    kernels = Armv6mKernels(build_armv6m(tmp_path, find_compiler().name, tree))
+
+    try:
+        got = kernels.embedded_gru(x, h, rows)
+        equal = all(np.array_equal(have, want) for have, want in zip(got, twin_steps(x, h, rows), strict=True))
+    except KernelFault:
+        equal = False
+
+    assert equal == (name is None)
