@@ -1,0 +1,113 @@
+/* emu.h -- the emulated SAMD21: what Python sees (cffi reads this file, so plain declarations only).
+ *
+ * One struct emu is one chip. Calls on one chip must not overlap; different chips are independent.
+ */
+#ifndef EMU_H
+#define EMU_H
+
+#include <stdint.h>
+
+struct emu;
+
+/* Why emu_run returned. */
+enum emu_stop {
+    EMU_BUDGET = 0,  /* the cycles asked for have passed */
+    EMU_IDLE = 1,    /* asleep, nothing under way but free-running timers: wants host input */
+    EMU_BKPT = 2,    /* stands on a BKPT instruction */
+    EMU_LOCKUP = 3,  /* fault while handling a fault */
+    EMU_RESET = 4,   /* the chip has reset itself (AIRCR, watchdog) and stands at its first instruction */
+    EMU_WATCH = 5,   /* a watchpoint was hit */
+    EMU_HUNG = 6,    /* a branch to itself that nothing under way can interrupt */
+    EMU_HALT = 7     /* stands on a breakpoint */
+};
+
+/* Bits of emu_run's flags. */
+enum emu_flag {
+    EMU_STOP_WHEN_IDLE = 1 /* return EMU_IDLE (EMU_HUNG) instead of letting timers run on */
+};
+
+/* An access to a register that is not modelled, logged once per address and direction. */
+struct emu_unmodelled {
+    uint32_t address;
+    uint32_t is_write;
+    uint32_t pc;
+    uint32_t count;
+};
+
+/* What a fault was, kept for the crash report. */
+struct emu_fault {
+    uint32_t kind;    /* enum emu_fault_kind; 0: none since reset */
+    uint32_t address; /* of the access, or of the instruction */
+    uint32_t pc;      /* of the instruction */
+    uint32_t sp;      /* before stacking */
+    uint32_t count;   /* faults since reset */
+    uint32_t registers[17]; /* r0..r15, xPSR at the fault */
+};
+
+enum emu_fault_kind {
+    EMU_FAULT_NONE = 0,
+    EMU_FAULT_UNALIGNED = 1,
+    EMU_FAULT_UNMAPPED = 2,
+    EMU_FAULT_UNDEFINED = 3,
+    EMU_FAULT_EXECUTE_NEVER = 4,
+    EMU_FAULT_THUMB_BIT = 5,
+    EMU_FAULT_UNCLOCKED = 6,
+    EMU_FAULT_SVC_PRIORITY = 7,
+    EMU_FAULT_BKPT = 8,
+    EMU_FAULT_WRITE_FLASH = 9,
+    EMU_FAULT_WAIT_STATES = 10,
+    EMU_FAULT_EXCEPTION_RETURN = 11,
+    EMU_FAULT_PROTECTED = 12
+};
+
+/* A new chip after power-on reset, flash erased; NULL: out of memory or impossible sizes. */
+struct emu *emu_new(uint32_t flash_bytes, uint32_t ram_bytes, uint32_t device_id, const uint32_t *serial4,
+                    uint32_t sercoms, uint32_t timers);
+void emu_free(struct emu *e);
+
+/* Reset with PM.RCAUSE = cause (0x01 power-on, 0x10 pin); memory stays as it is. */
+void emu_reset(struct emu *e, uint32_t cause);
+
+/* Fill RAM with what power-on leaves there. */
+void emu_forget_ram(struct emu *e);
+
+/* Run until the cycle count has grown by `cycles` or something else of enum emu_stop happens. */
+int emu_run(struct emu *e, uint64_t cycles, uint32_t flags);
+
+/* Debugger's view of memory, without side effects or cost: flash, user row, RAM.
+ * Returns the number of bytes transferred. emu_poke programs flash directly. */
+uint32_t emu_peek(struct emu *e, uint32_t address, uint8_t *data, uint32_t n);
+uint32_t emu_poke(struct emu *e, uint32_t address, const uint8_t *data, uint32_t n);
+
+/* A bus access as a debug probe makes it (side effects, no cost). Returns 0, or emu_fault_kind. */
+int emu_bus_read(struct emu *e, uint32_t address, uint32_t size, uint32_t *value);
+int emu_bus_write(struct emu *e, uint32_t address, uint32_t size, uint32_t value);
+
+/* 0..12 r0..r12, 13 SP, 14 LR, 15 PC, 16 xPSR, 17 MSP, 18 PSP, 19 PRIMASK, 20 CONTROL. */
+uint32_t emu_get_register(struct emu *e, uint32_t index);
+void emu_set_register(struct emu *e, uint32_t index, uint32_t value);
+
+uint64_t emu_cycles(struct emu *e);        /* CPU cycles since reset */
+uint64_t emu_instructions(struct emu *e);  /* since reset */
+uint64_t emu_time_ps(struct emu *e);       /* virtual time since power-on */
+uint64_t emu_cpu_millihertz(struct emu *e);
+int emu_asleep(struct emu *e);
+
+/* Host side of a SERCOM's lines. emu_uart_send queues; returns 0, or -1 without such a SERCOM or memory. */
+int emu_uart_send(struct emu *e, uint32_t sercom, const uint8_t *data, uint32_t n);
+uint32_t emu_uart_receive(struct emu *e, uint32_t sercom, uint8_t *data, uint32_t n);
+uint32_t emu_uart_waiting(struct emu *e, uint32_t sercom);  /* bytes for emu_uart_receive */
+uint32_t emu_uart_queued(struct emu *e, uint32_t sercom);   /* bytes not delivered yet */
+/* Speed the host believes in; beyond 3 % of the chip's, bytes are garbled. 0: not compared. */
+void emu_uart_host_baud(struct emu *e, uint32_t sercom, uint32_t baud);
+/* Line speed by BAUD and clock in millihertz, 0 while the SERCOM is not an enabled USART. */
+uint64_t emu_uart_baud_millihertz(struct emu *e, uint32_t sercom);
+
+uint32_t emu_unmodelled_count(struct emu *e);
+int emu_unmodelled_get(struct emu *e, uint32_t index, struct emu_unmodelled *out);
+void emu_fault_get(struct emu *e, struct emu_fault *out);
+
+/* With a debugger a BKPT stops emu_run, without one it is a HardFault. */
+void emu_set_debugger(struct emu *e, int attached);
+
+#endif

@@ -1,0 +1,321 @@
+/* state.h -- the chip's state and the internal interfaces between the parts of the core. */
+#ifndef STATE_H
+#define STATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "emu.h"
+
+#define LIKELY(x) __builtin_expect(!!(x), 1)
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define NEVER UINT64_MAX
+
+enum {
+    RAM_BASE = 0x20000000,
+    MAX_FLASH = 256 << 10,
+    MAX_RAM = 32 << 10,
+    LINE_BYTES = 8, /* of the flash, the cache and the decoder */
+    LINE_SLOTS = 5, /* one for entering the line, four for its halfwords */
+    RAM_LINE0 = MAX_FLASH / LINE_BYTES + 1, /* a line beyond the flash catches running off its end */
+    LINES = RAM_LINE0 + MAX_RAM / LINE_BYTES + 1,
+    RAM_HALF0 = RAM_LINE0 * 4,
+    CACHE_LINES = 8,
+    NO_LINE = 0x7FFFFFFF,
+    SERCOMS = 6,
+    TIMERS = 5, /* TC3..TC7 */
+    UNMODELLED = 256
+};
+
+/* One decoded halfword. The line's first slot stands for entering it by running on.
+ * Slot of halfword h (0 is the first of flash): h + h / 4 + 1. */
+struct op {
+    const void *handler; /* label in the fast loop */
+    uint32_t imm;        /* immediate, third register, register list, or halfword index of a branch's target */
+    uint8_t a, b;        /* registers */
+    uint8_t rem;         /* cycles of this and the following instructions up to the line's or run's end */
+    uint8_t n;           /* instructions likewise */
+};
+
+/* What a loop hands to the dispatcher in core.c. */
+enum request {
+    REQUEST_NONE,
+    REQUEST_FAULT, /* e->fault_kind, e->fault_address; pc is of the instruction */
+    REQUEST_SVC,
+    REQUEST_BKPT,
+    REQUEST_WFI,
+    REQUEST_WFE,
+    REQUEST_SPIN,           /* a branch to itself */
+    REQUEST_EXCEPTION_RETURN /* e->exc_return */
+};
+
+enum event_source {
+    EVENT_OSCILLATOR,
+    EVENT_NVM,
+    EVENT_RTC,
+    EVENT_WDT,
+    EVENT_WDT_EARLY,
+    EVENT_TC,
+    EVENT_SERCOM_TX = EVENT_TC + TIMERS,
+    EVENT_SERCOM_RX = EVENT_SERCOM_TX + SERCOMS,
+    EVENTS = EVENT_SERCOM_RX + SERCOMS
+};
+
+enum exception {
+    EXC_NMI = 2,
+    EXC_HARDFAULT = 3,
+    EXC_SVC = 11,
+    EXC_PENDSV = 14,
+    EXC_SYSTICK = 15,
+    EXC_IRQ0 = 16,
+    EXCEPTIONS = 48
+};
+
+enum irq {
+    IRQ_PM = 0,
+    IRQ_SYSCTRL = 1,
+    IRQ_WDT = 2,
+    IRQ_RTC = 3,
+    IRQ_EIC = 4,
+    IRQ_NVMCTRL = 5,
+    IRQ_SERCOM0 = 9,
+    IRQ_TC3 = 18
+};
+
+struct fifo {
+    uint8_t *data;
+    uint32_t head, count, size;
+};
+
+struct systick {
+    uint32_t control, reload;
+    uint32_t stopped;   /* value while disabled */
+    uint64_t zero;      /* cycle at which it was 0 last */
+    uint64_t next_zero; /* cycle of the next 1 to 0 transition, while enabled and reload or count is not 0 */
+};
+
+struct nvm {
+    uint32_t control_b, address, param;
+    uint8_t interrupts, flags;
+    uint16_t status, lock;
+    uint8_t page[64];
+    uint8_t user_row[256];
+    uint8_t calibration[64];
+    uint64_t busy_until_ps;
+    uint32_t pending_command;
+};
+
+struct pm {
+    uint32_t ahb_mask, apb_mask[3];
+    uint8_t control, sleep, cpu_sel, apb_sel[3], interrupts, flags, cause;
+};
+
+struct sysctrl {
+    uint32_t interrupts, flags, ready;
+    uint16_t xosc, xosc32k, dfll_control;
+    uint32_t osc32k, osc8m, dfll_value, dfll_mul, bod33, vref, dpll_ratio, dpll_control_b;
+    uint8_t osculp32k, dpll_control_a;
+    uint64_t ready_at_ps[5]; /* XOSC, XOSC32K, OSC32K, DFLL, DPLL */
+};
+
+struct gclk {
+    uint8_t generator_select, channel_select, divider_select;
+    uint32_t generator[16]; /* GENCTRL */
+    uint32_t divider[16];   /* GENDIV */
+    uint16_t channel[64];   /* CLKCTRL */
+    uint64_t microhertz[16];
+};
+
+struct port_group {
+    uint32_t dir, out, ctrl;
+    uint8_t pmux[16], pincfg[32];
+    uint32_t driven, level; /* pins that the world outside drives, and how */
+};
+
+struct sercom {
+    uint32_t control_a, control_b, address;
+    uint16_t baud, status;
+    uint8_t rxpl, interrupts, flags, debug;
+    uint16_t rx[2], rx_shift;
+    uint8_t rx_count;
+    bool rx_waits; /* a byte in rx_shift */
+    uint16_t shift, hold; /* transmitter */
+    bool shifting, holding;
+    struct fifo to_host, from_host;
+    uint64_t arrival_ps;      /* of the byte on the line, or NEVER */
+    uint64_t last_arrival_ps; /* of the byte before */
+    bool arrived;             /* there was a byte before */
+    uint32_t host_baud;
+};
+
+struct emu {
+    /* Everything the fast loop touches comes first. */
+    uint32_t r[16]; /* r[15]: address of the instruction, valid outside the loops */
+    int64_t nz;     /* bit 63 is N; Z if the low 32 bits are 0 */
+    uint32_t c;     /* 0 or 1 */
+    uint32_t v;     /* bit 31 is V */
+    uint32_t tag[CACHE_LINES]; /* line held, or NO_LINE; all NO_LINE while hits cost too */
+    uint32_t flash_bytes, ram_bytes;
+    uint32_t attention; /* a loop must return after this instruction */
+    uint32_t request;   /* enum request */
+    uint64_t cycles, instructions;
+    uint32_t fetch_line; /* line that the fetch stage holds, or NO_LINE after a branch */
+    uint32_t hit_cost, miss_cost;
+    uint32_t tag_shadow[CACHE_LINES]; /* the cache's contents while hits cost */
+    bool cache_off;
+    uint32_t stale_from, stale_to; /* decoded RAM lines written to since the loop was entered; none if from > to */
+
+    uint32_t fault_kind, fault_address, exc_return;
+    bool thumb, slow, rare, debug, sleeping, sleeps_for_event, event_register, locked, reset_requested;
+    uint32_t reset_cause;
+    int stop;
+    struct emu_fault last_fault;
+
+    uint32_t other_sp; /* the stack pointer that is not r[13] */
+    uint32_t primask, control, ipsr, vtor, scr;
+    uint64_t pending, active, irq_enabled, irq_level; /* by exception number; irq_level: lines that are up */
+    uint8_t priority[EXCEPTIONS];                     /* 0, 64, 128, 192 */
+    struct systick systick;
+
+    uint64_t clock_cycle, clock_ps;   /* a moment at which the CPU clock was set */
+    uint64_t cpu_microhertz;
+    uint64_t when_ps[EVENTS];
+    uint64_t next_event; /* cycle */
+    uint64_t last_sleep_ps; /* when the firmware last slept, or reset */
+    bool flash_too_fast, spinning;
+
+    uint32_t device_id, serial[4], sercoms, timers;
+    struct pm pm;
+    struct sysctrl sysctrl;
+    struct gclk gclk;
+    struct nvm nvm;
+    struct port_group port[2];
+    struct sercom sercom[SERCOMS];
+    uint32_t write_protect[3]; /* PAC0..2 */
+
+    struct emu_unmodelled unmodelled[UNMODELLED];
+    uint32_t unmodelled_count;
+
+    uint8_t is_code[MAX_RAM / LINE_BYTES + 1]; /* RAM lines that have been decoded */
+    uint8_t ram[MAX_RAM + 8];
+    uint8_t flash[MAX_FLASH + 8];
+    uint8_t kind[LINES * LINE_SLOTS];
+    struct op ops[LINES * LINE_SLOTS];
+};
+
+/* decode.c */
+extern const uint8_t op_cost[];
+void decode_init(struct emu *e);
+void decode_line(struct emu *e, uint32_t line);
+void decode_forget(struct emu *e, uint32_t line);
+void decode_forget_range(struct emu *e, uint32_t address, uint32_t n);
+uint32_t decode_cost(const struct emu *e, uint32_t slot);
+
+/* fast.c, slow.c: run until `until` (fast: at least up to it, in whole lines) or attention. */
+void fast_run(struct emu *e, uint64_t limit);
+const void *const *fast_handlers(void);
+void slow_run(struct emu *e, uint64_t until);
+
+/* core.c */
+void core_fault(struct emu *e, uint32_t kind, uint32_t address);
+
+/* exception.c */
+bool exception_preempts(const struct emu *e, uint32_t exception);
+bool exception_can_enter(const struct emu *e);
+bool exception_would_wake(const struct emu *e);
+void exception_enter_pending(struct emu *e);
+void exception_return(struct emu *e);
+void exception_hardfault(struct emu *e);
+uint32_t exception_xpsr(const struct emu *e);
+void exception_set_apsr(struct emu *e, uint32_t value);
+uint32_t special_read(const struct emu *e, uint32_t which);
+void special_write(struct emu *e, uint32_t which, uint32_t value);
+void irq_set_level(struct emu *e, uint32_t irq, bool up);
+
+/* bus.c: data accesses. On a fault e->request is REQUEST_FAULT and the value 0.
+ * e->cycles is the cycle at which the instruction began; wait states are added to it. */
+uint32_t bus_read(struct emu *e, uint32_t address, uint32_t size);
+void bus_write(struct emu *e, uint32_t address, uint32_t size, uint32_t value);
+uint32_t flash_miss(struct emu *e, uint32_t line); /* cycles it costs; also called when hits cost */
+void flash_timing(struct emu *e);
+void bus_log(struct emu *e, uint32_t address, bool is_write);
+
+/* Peripherals: word offset and byte lanes (bit i: byte i of the word). */
+typedef uint32_t (*peripheral_read)(struct emu *e, uint32_t index, uint32_t offset, uint32_t lanes);
+typedef void (*peripheral_write)(struct emu *e, uint32_t index, uint32_t offset, uint32_t value, uint32_t lanes);
+#define PERIPHERAL(name)                                                                        \
+    uint32_t name##_read(struct emu *e, uint32_t index, uint32_t offset, uint32_t lanes);       \
+    void name##_write(struct emu *e, uint32_t index, uint32_t offset, uint32_t value, uint32_t lanes)
+PERIPHERAL(pm);
+PERIPHERAL(sysctrl);
+PERIPHERAL(gclk);
+PERIPHERAL(nvmctrl);
+PERIPHERAL(port);
+PERIPHERAL(dsu);
+PERIPHERAL(sercom);
+PERIPHERAL(pac);
+
+uint32_t scs_read(struct emu *e, uint32_t address, uint32_t size);
+void scs_write(struct emu *e, uint32_t address, uint32_t size, uint32_t value);
+void systick_catch_up(struct emu *e);
+uint64_t systick_next(const struct emu *e);
+void systick_service(struct emu *e);
+
+/* time.c: events and virtual time */
+uint64_t time_now_ps(const struct emu *e);
+uint64_t time_cycle_of(const struct emu *e, uint64_t ps);
+uint64_t time_of_ticks(uint64_t ticks, uint64_t microhertz);   /* ps, rounded down */
+uint64_t time_ticks_in(uint64_t ps, uint64_t microhertz);
+void event_schedule(struct emu *e, uint32_t source, uint64_t ps);
+void event_cancel(struct emu *e, uint32_t source);
+void event_update(struct emu *e);
+void event_service(struct emu *e);
+bool event_only_free_running(const struct emu *e);
+
+/* clock.c, nvm.c, sercom.c */
+void clock_reset(struct emu *e);
+void clock_update(struct emu *e);
+void clock_event(struct emu *e);
+uint64_t gclk_channel_microhertz(const struct emu *e, uint32_t channel);
+void nvm_reset(struct emu *e);
+void nvm_power_on(struct emu *e);
+void nvm_event(struct emu *e);
+const uint8_t *nvm_aux(const struct emu *e, uint32_t address, uint32_t size);
+void nvm_load_page(struct emu *e, uint32_t address, uint32_t size, uint32_t value);
+void sercom_reset(struct emu *e, uint32_t index);
+void sercom_tx_event(struct emu *e, uint32_t index);
+void sercom_rx_event(struct emu *e, uint32_t index);
+bool sercom_transmitting(const struct emu *e);
+bool sercom_offer(struct emu *e);
+uint64_t sercom_polling_ps(const struct emu *e);
+void port_reset(struct emu *e);
+
+/* fifo.c */
+bool fifo_push(struct fifo *f, uint8_t byte);
+int fifo_pop(struct fifo *f);
+void fifo_free(struct fifo *f);
+
+/* Bits of a word covered by byte lanes. */
+static inline uint32_t lane_mask(uint32_t lanes) {
+    return ((lanes & 1) ? 0xFFu : 0) | ((lanes & 2) ? 0xFF00u : 0) | ((lanes & 4) ? 0xFF0000u : 0) |
+           ((lanes & 8) ? 0xFF000000u : 0);
+}
+
+static inline uint32_t merge(uint32_t old, uint32_t value, uint32_t lanes) {
+    uint32_t mask = lane_mask(lanes);
+    return (old & ~mask) | (value & mask);
+}
+
+/* Address of halfword index h, and back; the index of an address outside flash and RAM is ~0. */
+static inline uint32_t half_address(uint32_t half) {
+    return half < RAM_HALF0 ? half << 1 : RAM_BASE + ((half - RAM_HALF0) << 1);
+}
+
+static inline uint32_t address_half(const struct emu *e, uint32_t address) {
+    if (address < e->flash_bytes) return address >> 1;
+    if (address - RAM_BASE < e->ram_bytes) return RAM_HALF0 + ((address - RAM_BASE) >> 1);
+    return ~0u;
+}
+
+#endif

@@ -1,0 +1,1 @@
+"""What the emulator's tests share: small programs and how to build them."""
