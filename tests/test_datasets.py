@@ -13,7 +13,7 @@ from hil.clip import Clip, Dataset
 from hil.datasets import load_dataset, load_saved_dataset, save_dataset
 from hil.datasets.espeak import ACCENTS, Utterance, speak, variants
 from hil.datasets.noise import KINDS, noise
-from hil.datasets.synthetic import LEVEL_DB, SNR_DB, split_sizes, split_variants
+from hil.datasets.synthetic import LEVEL_DB, SNR_DB, _fitted, split_sizes, split_variants
 from hil.errors import ToolError, UsageError
 from hil.recipe import DataRecipe
 
@@ -136,8 +136,20 @@ def test_word_that_cannot_be_spoken(word):
         load_dataset(dataclasses.replace(RECIPE, keywords=("yes", word)), 8000)
 
 
+def test_slow_voice_speaks_faster():
+    """A word that takes a voice longer than the clip is spoken faster and fits, at most at its limit."""
+    slow = Utterance("en-us+Marco", "marvin", 100, 50, 50)
+    (samples, rate_hz), *_ = speak([slow])
+    speech = samples[:: rate_hz // 8000] / 32768.0
+    window = round(0.8 * speech.size)
+    fitted = _fitted(speech, slow, window, 8000)
+
+    assert _fitted(speech, slow, speech.size, 8000) is speech
+    assert 0.4 * window < fitted.size <= window
+
+
 def test_word_longer_than_the_clip():
-    """A word that does not fit is an error with its length, not a cut word."""
+    """A word that does not fit even when spoken fast is an error with its length, not a cut word."""
     with pytest.raises(UsageError, match=r"takes \d\.\d\d s by '.*' .* longer than data\.seconds = 0\.2"):
         load_dataset(dataclasses.replace(RECIPE, seconds=0.2), 8000)
 

@@ -132,7 +132,7 @@ class _Worker:
     def read_samples(self, utterance: Utterance) -> npt.NDArray[np.int16]:
         count = self.read_count()
         if count < 0:
-            raise ToolError(f"espeak-ng {_FAILURES.get(count, 'failed')}: {utterance.text!r} by {utterance.voice!r}")
+            raise self._error(f"espeak-ng {_FAILURES.get(count, 'failed')}: {utterance.text!r} by {utterance.voice!r}")
         return np.frombuffer(self._read(2 * count), "<i2").astype(np.int16)
 
     def _read(self, size: int) -> bytes:
@@ -141,12 +141,12 @@ class _Worker:
         if len(data) == size:
             return data
         self._process.wait()
+        raise self._error(f"espeak-ng ended early (status {self._process.returncode})")
+
+    def _error(self, what: str) -> ToolError:
         self._log.seek(0)
-        raise ToolError(
-            f"espeak-ng ended early (status {self._process.returncode})",
-            [str(arg) for arg in self._process.args],  # type: ignore[union-attr]
-            self._log.read().decode(errors="replace"),
-        )
+        command = [str(arg) for arg in self._process.args]  # type: ignore[union-attr]
+        return ToolError(what, command, self._log.read().decode(errors="replace"))
 
 
 @contextlib.contextmanager
