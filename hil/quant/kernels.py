@@ -97,7 +97,7 @@ def readout_sum(sums: Int, shift: int) -> tuple[Int16, int]:
         [..., H] int16, Q15, and how many values had to be clipped.
 
     Twin:
-        ``readout_sum`` in firmware/kernels/dense.c.
+        ``readout_sum_add`` and ``readout_sum_read`` in firmware/kernels/readout_sum.c.
     """
     return saturate_int16(shift_round(sums, shift))
 
