@@ -1,0 +1,106 @@
+"""Generated models and kernels as firmware on the emulated chip, built by both compilers."""
+
+import re
+import statistics
+from pathlib import Path
+
+import numpy as np
+import pytest
+from kernel_support import build_model, model_differences, random_artefact, random_q15, run_model
+
+from hil.chips import chip
+from hil.codegen import BENCH_KERNELS, emit_bench_c, emit_c
+from hil.errors import ToolError
+from hil.firmware import compile_firmware, find_compiler
+from hil.quant import run_twin
+from hil.rig import load_rig, load_rig_file
+
+RIG = "emulator"
+ROOT = Path(__file__).parents[1]
+REQUIRED_GAIN = 40
+"""The eGRU step at D = 64, H = 30 takes at least this many times fewer cycles than the float GRU step."""
+
+
+@pytest.fixture(scope="module", params=["gcc", "zig"])
+def build(request, tmp_path_factory):
+    """Sources to firmware, by one compiler."""
+    try:
+        compiler = find_compiler(request.param)
+    except ToolError as error:
+        pytest.skip(str(error))
+    file = load_rig_file(RIG)
+
+    def compile_sources(sources):
+        out = tmp_path_factory.mktemp(f"firmware-{request.param}")
+        return compile_firmware(
+            sources, chip=chip(file.chip), board=file.board, compiler=compiler, optimize="2", out=out
+        )
+
+    return compile_sources
+
+
+@pytest.mark.parametrize(
+    ("shape", "extreme"),
+    [
+        ({"hidden": (5,), "inputs": 7, "dense": (3,)}, True),
+        ({"hidden": (30, 20), "inputs": 32, "dense": (16, 10)}, False),
+        ({"hidden": (3, 8, 1), "inputs": 10, "dense": (5, 4, 11)}, False),
+    ],
+)
+def test_twin_host_and_chip_are_equal(build, tmp_path, shape, extreme):
+    """States, outputs, clipped sums and the last step's inner values of whole sequences, bit for bit."""
+    artefact = random_artefact(31, **shape, extreme=extreme)
+    features = random_q15(np.random.default_rng(32), (12, artefact.inputs), extreme=extreme)
+    expected = run_twin(artefact, features, detail=True)
+    sources = emit_c(artefact)
+
+    host = run_model(build_model(tmp_path, sources), artefact, features)
+    assert model_differences(artefact, features, expected, host) == []
+
+    with load_rig(RIG) as rig:
+        rig.flash(build(sources))
+        device = rig.open()
+        device.hello(expected_artefact_hash=artefact.sha256())
+        got = device.run_sequence(features)
+        inner = [device.inspect(layer) for layer in range(len(artefact.recurrent))]
+    np.testing.assert_array_equal(got.states_q15, expected.states_q15)
+    np.testing.assert_array_equal(got.logits, expected.logits)
+    assert got.saturated == expected.saturated
+    assert (got.cycles > 0).all()
+    assert not got.interrupts.any()
+    for layer, want in zip(inner, expected.layers, strict=True):
+        for name in ("acc_q17", "z_q15", "g_q15", "h_q15"):
+            np.testing.assert_array_equal(getattr(layer, name)[-1], getattr(want, name)[-1], err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def measured(build):
+    """Benched kernels at D = 64, H = 30: the compiler, and cycles by kernel."""
+    firmware = build(emit_bench_c(64, 30))
+    with load_rig(RIG) as rig:
+        rig.flash(firmware)
+        device = rig.open()
+        device.hello()
+        kernels = {name: device.bench(i, 4) for i, name in enumerate(BENCH_KERNELS)}
+    assert not any(kernel.interrupts for kernel in kernels.values())
+    return find_compiler(firmware.compiler), {name: kernel.cycles for name, kernel in kernels.items()}
+
+
+def test_egru_step_is_forty_times_cheaper_than_the_float_step(measured):
+    """The cheapest float step against the dearest eGRU step, same float sources under both compilers, same chip."""
+    _, cycles = measured
+    assert min(cycles["float_gru_step"]) >= REQUIRED_GAIN * max(cycles["embedded_gru_step"])
+
+
+@pytest.mark.parametrize("kernel", ["embedded_gru_step", "float_gru_step"])
+def test_the_documented_cycles_are_those_measured(measured, kernel):
+    """docs/kernels.md is within 2 %."""
+    compiler, cycles = measured
+    text = (ROOT / "docs/kernels.md").read_text()
+    versions = re.search(r"^\| kernel \| gcc ([\d.]+) \| zig ([\d.]+) \|$", text, re.M)
+    row = re.search(rf"^\| `{kernel}` \| ([\d,]+) \| ([\d,]+) \|$", text, re.M)
+    column = 1 if compiler.name == "gcc" else 2
+    if versions.group(column) not in compiler.version:
+        pytest.skip(f"documented for {compiler.name} {versions.group(column)}, this is {compiler.version}")
+    documented = int(row.group(column).replace(",", ""))
+    assert statistics.median(cycles[kernel]) == pytest.approx(documented, rel=0.02)
