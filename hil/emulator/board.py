@@ -124,6 +124,7 @@ class EmulatedBoard:
         chip, serial: As for `Emulator`.
         sercom: Whose USART the port is.
         link: Where to put a symbolic link to the port; removed on close.
+        emulator: Another chip than a plain `Emulator`; ``chip`` and ``serial`` then say nothing.
 
     Attributes:
         emulator: The chip; use it from this thread only while the board is stopped.
@@ -139,13 +140,15 @@ class EmulatedBoard:
         serial: tuple[int, int, int, int] = (0, 0, 0, 0),
         sercom: int = 3,
         link: Path | str | None = None,
+        emulator: Emulator | None = None,
     ):
-        self.emulator = Emulator(chip, serial)
+        self.emulator = emulator or Emulator(chip, serial)
         self.emulator.set_debugger(False)
         self._sercom = sercom
         self.emulator.uart_send(sercom, b"")
         self._port: _Port | None = _Port.open(Path(link) if link is not None else None)
         self._name = self._port.name
+        self._served: dict[int, Callable[[], None]] = {}
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
@@ -233,6 +236,19 @@ class EmulatedBoard:
                 os.close(fd)
         self._wake_read = self._wake_write = -1
 
+    def serve(self, fd: int, action: Callable[[], None] | None) -> None:
+        """
+        Call ``action`` in the board's thread whenever ``fd`` can be read, between two slices of the chip's run.
+
+        Args:
+            fd: A socket or pipe.
+            action: None: no longer.  Call this method from the board's thread, or while the board is stopped.
+        """
+        if action is None:
+            self._served.pop(fd, None)
+        else:
+            self._served[fd] = action
+
     def ask(self, question: Callable[[Emulator], T]) -> T:
         """Call ``question`` with the emulator, between two slices of its run."""
         answers: list[T] = []
@@ -262,6 +278,7 @@ class EmulatedBoard:
                 action()
             except BaseException as error:
                 errors.append(error)
+            self._waiting = False
             done.set()
 
         self._requests.put(wrapped)
@@ -302,11 +319,15 @@ class EmulatedBoard:
     def _exchange(self) -> None:
         """Move bytes between pty and chip; blocks while the chip has nothing to do."""
         port = self._port
-        readers = [self._wake_read] + ([port.master] if port else [])
+        readers = [self._wake_read, *self._served] + ([port.master] if port else [])
         writers = [port.master] if port and port.pending else []
         ready, writable, _ = select.select(readers, writers, [], 0 if self._may_run() else None)
         if self._wake_read in ready:
             os.read(self._wake_read, 4096)
+        for fd in ready:
+            if fd in self._served:
+                self._served[fd]()
+                self._waiting = self._locked_up = False
         if port is None:
             return
         if writable:

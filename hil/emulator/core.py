@@ -40,6 +40,8 @@ class Stop(enum.IntEnum):
     """In a branch to itself, and nothing is under way but free-running timers."""
     HALT = 7
     """On a breakpoint."""
+    CATCH = 8
+    """On the first instruction of the HardFault handler, where the debugger wants to stop."""
 
 
 class FaultKind(enum.IntEnum):

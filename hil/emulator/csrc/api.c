@@ -124,7 +124,7 @@ void emu_set_register(struct emu *e, uint32_t index, uint32_t value) {
     if (index == 15) {
         e->r[15] = value & ~1u;
         e->fetch_line = NO_LINE;
-        e->sleeping = e->spinning = false;
+        e->sleeping = e->spinning = e->locked = false;
     } else if (index < 16) {
         e->r[index] = index == 13 ? value & ~3u : value;
     } else if (index == REG_XPSR) {

@@ -160,6 +160,7 @@ static void write_peripheral(struct emu *e, uint32_t address, uint32_t size, uin
 
 uint32_t bus_read(struct emu *e, uint32_t address, uint32_t size) {
     uint32_t value = 0;
+    if (UNLIKELY(e->debugger.watching)) debug_access(e, address, size, false);
     if (refuse(e, address, size)) return 0;
     if (address - RAM_BASE < e->ram_bytes) {
         memcpy(&value, e->ram + (address - RAM_BASE), size);
@@ -179,6 +180,7 @@ uint32_t bus_read(struct emu *e, uint32_t address, uint32_t size) {
 }
 
 void bus_write(struct emu *e, uint32_t address, uint32_t size, uint32_t value) {
+    if (UNLIKELY(e->debugger.watching)) debug_access(e, address, size, true);
     if (refuse(e, address, size)) return;
     if (address - RAM_BASE < e->ram_bytes) {
         write_ram(e, address - RAM_BASE, size, value);

@@ -34,6 +34,7 @@ static void take_fault(struct emu *e) {
     record_fault(e);
     e->request = REQUEST_NONE;
     exception_hardfault(e);
+    e->caught = e->debug && e->debugger.setup.catch_fault && !e->locked;
 }
 
 static void supervisor_call(struct emu *e) {
@@ -160,6 +161,10 @@ int emu_run(struct emu *e, uint64_t cycles, uint32_t flags) {
         }
         check_flash_speed(e);
         if (e->locked) return EMU_LOCKUP;
+        if (UNLIKELY(e->caught)) {
+            e->caught = false;
+            return EMU_CATCH;
+        }
         if (e->request != REQUEST_NONE) {
             if (answer_request(e)) return e->stop;
             continue;
@@ -196,6 +201,7 @@ static void reset_core(struct emu *e) {
     e->pending = e->active = e->irq_enabled = e->irq_level = 0;
     e->primask = e->control = e->ipsr = e->vtor = e->scr = e->other_sp = 0;
     e->systick = (struct systick){0};
+    e->caught = false;
     e->sleeping = e->spinning = e->event_register = e->locked = e->rare = e->reset_requested = false;
     e->request = REQUEST_NONE;
     e->fetch_line = NO_LINE;

@@ -18,7 +18,8 @@ enum emu_stop {
     EMU_RESET = 4,   /* the chip has reset itself (AIRCR, watchdog) and stands at its first instruction */
     EMU_WATCH = 5,   /* a watchpoint was hit */
     EMU_HUNG = 6,    /* a branch to itself that nothing under way can interrupt */
-    EMU_HALT = 7     /* stands on a breakpoint */
+    EMU_HALT = 7,    /* stands on a breakpoint */
+    EMU_CATCH = 8    /* stands on the first instruction of the HardFault handler, as asked for */
 };
 
 /* Bits of emu_run's flags. */
@@ -109,5 +110,34 @@ void emu_fault_get(struct emu *e, struct emu_fault *out);
 
 /* With a debugger a BKPT stops emu_run, without one it is a HardFault. */
 void emu_set_debugger(struct emu *e, int attached);
+
+/* What the debug unit stops at. Registers as in the Armv6-M ARM, C1.8 and C1.9. */
+enum { EMU_BREAKPOINTS = 4, EMU_WATCHPOINTS = 2 };
+struct emu_debug {
+    uint32_t enabled;         /* C_DEBUGEN: without it nothing below has an effect and BKPT is a fault */
+    uint32_t mask_interrupts; /* C_MASKINTS */
+    uint32_t catch_fault;     /* VC_HARDERR */
+    uint32_t breakpoints[4];  /* BP_COMPn; 0 while BP_CTRL.ENABLE is clear */
+    uint32_t watch_address[2];
+    uint32_t watch_mask[2];
+    uint32_t watch_function[2];
+};
+void emu_debug_set(struct emu *e, const struct emu_debug *setup);
+
+/* As emu_run, and stops at break- and watchpoints; cycles 1 is one instruction or exception entry. */
+int emu_debug_run(struct emu *e, uint64_t cycles, uint32_t flags);
+uint32_t emu_debug_matched(struct emu *e); /* watchpoints hit in the last run, bit n for the n-th */
+
+/* Let time pass for the flash while the core is halted and an erase or write is under way. */
+void emu_debug_wait(struct emu *e, uint64_t cycles);
+
+int emu_locked_up(struct emu *e);
+int emu_protected(struct emu *e); /* the security bit is in force */
+
+/* What the DSU's chip erase does: flash and RAM are lost, and with the next reset the security bit. */
+void emu_chip_erase(struct emu *e);
+
+/* Power goes and comes back; an erase or write under way is left half done. */
+void emu_power_loss(struct emu *e);
 
 #endif

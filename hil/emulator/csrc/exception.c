@@ -33,7 +33,7 @@ static uint32_t most_urgent(const struct emu *e) {
     uint64_t enabled = (e->irq_enabled & ~0xFFFFull) | 0xFFFF;
     uint32_t best = 0;
     int best_priority = PRIORITY_NONE + 1;
-    for (uint64_t left = e->pending & enabled; left; left &= left - 1) {
+    for (uint64_t left = e->pending & enabled & ~e->hidden; left; left &= left - 1) {
         uint32_t exception = (uint32_t)__builtin_ctzll(left);
         int p = priority_of(e, exception);
         if (p < best_priority) {

@@ -121,7 +121,10 @@ static void command(struct emu *e, uint32_t cmd) {
     case CMD_SPRM: e->nvm.status |= STATUS_PRM; break;
     case CMD_CPRM: e->nvm.status &= (uint16_t)~STATUS_PRM; break;
     case CMD_PBC: clear_page(e); break;
-    case CMD_SSB: e->nvm.status |= STATUS_SB; break;
+    case CMD_SSB:
+        e->nvm.status |= STATUS_SB;
+        e->nvm.secured = true;
+        break;
     case CMD_INVALL: invalidate_cache(e); break;
     default: fail(e, STATUS_PROGE); break;
     }
@@ -215,7 +218,7 @@ void nvm_reset(struct emu *e) {
     n->address = 0;
     n->interrupts = 0;
     n->flags = FLAG_READY;
-    n->status = 0;
+    n->status = n->secured ? STATUS_SB : 0;
     n->lock = (uint16_t)(n->user_row[6] | n->user_row[7] << 8);
     n->pending_command = 0;
     clear_page(e);

@@ -104,6 +104,7 @@ struct nvm {
     uint8_t calibration[64];
     uint64_t busy_until_ps;
     uint32_t pending_command;
+    bool secured; /* the security bit, as it will be after the next reset */
 };
 
 struct pm {
@@ -149,6 +150,13 @@ struct sercom {
     uint32_t host_baud;
 };
 
+struct debug_unit {
+    struct emu_debug setup;
+    bool comparing; /* some comparator is in use */
+    bool watching;  /* accesses are the core's own, to be compared */
+    uint32_t matched;
+};
+
 struct emu {
     /* Everything the fast loop touches comes first. */
     uint32_t r[16]; /* r[15]: address of the instruction, valid outside the loops */
@@ -184,6 +192,9 @@ struct emu {
     uint64_t next_event; /* cycle */
     uint64_t last_sleep_ps; /* when the firmware last slept, or reset */
     bool flash_too_fast, spinning;
+    struct debug_unit debugger;
+    uint64_t hidden; /* exceptions that the debugger keeps away */
+    bool caught;     /* at the first instruction of the HardFault handler */
 
     uint32_t device_id, serial[4], sercoms, timers;
     struct pm pm;
@@ -216,6 +227,9 @@ uint32_t decode_cost(const struct emu *e, uint32_t slot);
 void fast_run(struct emu *e, uint64_t limit);
 const void *const *fast_handlers(void);
 void slow_run(struct emu *e, uint64_t until);
+
+/* debug.c */
+void debug_access(struct emu *e, uint32_t address, uint32_t size, bool is_write);
 
 /* core.c */
 void core_fault(struct emu *e, uint32_t kind, uint32_t address);
