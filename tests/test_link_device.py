@@ -175,6 +175,20 @@ def test_silence_ends_after_three_repetitions() -> None:
     assert "fake: no IS_HELLO frame within 0.15 s (no byte arrived)" in str(caught.value)
 
 
+def test_a_rig_that_knows_why_nothing_comes_says_so() -> None:
+    """The rig is asked when the first deadline has passed, and its error is the one that is raised."""
+
+    def explain() -> None:
+        raise FirmwareFault("fake", {"pc": 8}, "locked up")
+
+    with FakeDevice(deaf=lambda number: True) as fake:
+        device = Device(serial.Serial(fake.port), "fake", timeout_s=0.1, on_silence=explain)
+        with pytest.raises(FirmwareFault, match="locked up"):
+            device.hello()
+        device.close()
+    assert device.repetitions == 0
+
+
 def test_an_answer_that_never_gets_through_is_an_error() -> None:
     """Damage in every copy is reported as such, with the count."""
     with connected(spoil=nth(*range(2, 99)), timeout_s=0.05) as (device, _):

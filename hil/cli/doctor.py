@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import platform
 import sys
 import tempfile
@@ -80,8 +79,10 @@ def _compiler(name: str) -> str:
 def _try(what: str, needed_for: str, look: Callable[[], str]) -> Finding:
     try:
         return Finding(what, True, look(), needed_for)
-    except (HilError, OSError) as error:
+    except HilError as error:
         return Finding(what, False, str(error), needed_for)
+    except Exception as error:  # a broken installation must not keep the other findings from being told
+        return Finding(what, False, f"{type(error).__name__}: {error}. Install hil again.", needed_for)
 
 
 def _emulator() -> str:
@@ -100,11 +101,12 @@ def _ports() -> str:
 
 
 def _writable(folder: Path) -> str:
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder):
-        pass
-    if not os.access(folder, os.W_OK):
-        raise UsageError(f"{folder} cannot be written to: change its owner, or set XDG_CACHE_HOME")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be written to ({error.strerror}): change its owner") from None
     return f"{folder}, writable"
 
 

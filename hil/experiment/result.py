@@ -139,7 +139,7 @@ class Result:
         table = dataclasses.asdict(self)
         if self.first_difference is None:
             del table["first_difference"]
-        return json.dumps(table, indent=1, sort_keys=True) + "\n"
+        return json.dumps(table, indent=1) + "\n"
 
 
 def result_from_json(text: str, where: Path | str = "result.json") -> Result:

@@ -51,13 +51,18 @@ class Conversation:
     """
 
     def __init__(
-        self, port: serial.SerialBase, rig: str, timeout_s: float, locate: Callable[[int], str] = lambda address: ""
+        self,
+        port: serial.SerialBase,
+        rig: str,
+        timeout_s: float,
+        locate: Callable[[int], str] = lambda address: "",
+        on_silence: Callable[[], None] = lambda: None,
     ) -> None:
         self.rig, self.timeout_s, self.repetitions, self.running = rig, timeout_s, 0, False
         self.frames: deque[tuple[str, Frame]] = deque(maxlen=LAST_FRAMES)
         self.lines: deque[str] = deque(maxlen=LAST_FRAMES)
         self.receiver = Receiver()
-        self._port, self._locate = port, locate
+        self._port, self._locate, self._on_silence = port, locate, on_silence
         self._arrived: deque[Frame] = deque()
         self._tail = b""
         self._seq = 0
@@ -173,6 +178,7 @@ class Conversation:
                 if seq is None or (frame.seq == seq and not frame.flags & Flag.UNSOLICITED):
                     return frame
             if time.monotonic() >= deadline:
+                self._on_silence()
                 raise LinkTimeout(self.rig, waiting_for, round(deadline - began, 3), self._tail)
             self._read(waiting_for)
 

@@ -105,6 +105,7 @@ class Device:
         timeout_s: float = 2.0,
         tier: Tier = Tier.SILICON,
         locate: Callable[[int], str] = lambda address: "",
+        on_silence: Callable[[], None] = lambda: None,
     ) -> None:
         """
         Args:
@@ -113,9 +114,10 @@ class Device:
             timeout_s: How long to wait for each frame of an answer.
             tier: Copied into traces.
             locate: Function at an address of the program, for faults; ``""`` if unknown.
+            on_silence: Called when a deadline has passed; raises if the rig knows more than that nothing came.
         """
         self.rig, self.tier = rig_name, tier
-        self._talk = Conversation(port, rig_name, timeout_s, locate)
+        self._talk = Conversation(port, rig_name, timeout_s, locate, on_silence)
         self._sequence = 0
         self._hello: Hello | None = None
 

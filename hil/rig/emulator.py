@@ -10,7 +10,7 @@ import serial
 
 from hil.chips import chip
 from hil.emulator import EmulatedBoard
-from hil.errors import FlashError, PortLost, RigNotFound, UsageError
+from hil.errors import FirmwareFault, FlashError, PortLost, RigNotFound, UsageError
 from hil.firmware import Firmware
 from hil.link.device import Device
 from hil.rig.base import FlashReport, RigFile
@@ -77,9 +77,22 @@ class EmulatorRig:
         except (serial.SerialException, OSError) as error:
             raise PortLost(self.name, "being opened") from error
         self._device = Device(
-            port, self.name, timeout_s=self._file.timeout_s, tier=self.tier, locate=self._firmware.locate
+            port,
+            self.name,
+            timeout_s=self._file.timeout_s,
+            tier=self.tier,
+            locate=self._firmware.locate,
+            on_silence=self._explain_silence,
         )
         return self._device
+
+    def _explain_silence(self) -> None:
+        """A core that has locked up cannot say so, but the emulator can."""
+        crash = self.board.crash if self.board else None
+        if crash is not None and self._firmware is not None:
+            where = self._firmware.locate(crash.registers["pc"]) or "the program"
+            how = "locked up" if crash.locked_up else "faulted"
+            raise FirmwareFault(self.name, crash.registers, f"{where} ({how}: {crash.fault.kind.name.lower()})")
 
     def close(self) -> None:
         """Close the port and end the chip."""

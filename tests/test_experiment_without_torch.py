@@ -1,0 +1,96 @@
+"""A bench needs no torch, pyocd or sounddevice: everything but training is imported and used without them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import make_artefact
+from test_cli import RECIPE
+from test_experiment_run import features_for
+
+from hil.experiment.feature_file import save_features
+
+BLOCK = """
+import importlib.abc, sys
+
+class Blocker(importlib.abc.MetaPathFinder):
+    blocked = {"torch", "pyocd", "sounddevice", "espeakng_loader", "soxr"}
+
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in self.blocked:
+            raise ModuleNotFoundError(f"{name} is blocked", name=name)
+
+sys.meta_path.insert(0, Blocker())
+"""
+
+IMPORT_ALL = """
+import importlib, pkgutil, hil
+names = [m.name for m in pkgutil.walk_packages(hil.__path__, "hil.", onerror=lambda name: None)]
+bench = [n for n in names if n.split(".")[1] not in ("cells", "train") and not n.endswith("__main__")]
+for name in bench:
+    importlib.import_module(name)
+print(len(bench))
+"""
+
+
+def python(code: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run a program with the blocker; ``PYTHONPATH`` carries this process's own search path."""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    return subprocess.run(
+        [sys.executable, "-c", BLOCK + code, *arguments], capture_output=True, text=True, cwd=cwd, env=env
+    )
+
+
+def test_everything_a_bench_needs_is_imported_without_them(tmp_path: Path) -> None:
+    """Every module of the package except `cells` and `train`."""
+    done = python(IMPORT_ALL, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 40
+
+
+def test_the_blocker_blocks(tmp_path: Path) -> None:
+    """Or the test above would prove nothing."""
+    for name in ("torch", "pyocd", "sounddevice"):
+        done = python(f"import {name}", cwd=tmp_path)
+        assert f"{name} is blocked" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["build", "run"])
+def test_an_artefact_is_built_and_run_without_them(command: str, tmp_path: Path) -> None:
+    """From the artefact and the feature file to a result, outside any checkout."""
+    artefact = make_artefact(seed=41, name="tiny")
+    model, out = tmp_path / "tiny", tmp_path / "out"
+    model.mkdir()
+    (model / "recipe.toml").write_text(RECIPE)
+    artefact.save(out / "model.artefact")
+    save_features(features_for(artefact), out / "features.safetensors")
+    code = "from hil.cli import main; main(sys.argv[1:])"
+    done = python(code, command, str(model), "--out", str(out), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (out / "firmware.elf").is_file()
+    if command == "run":
+        result = json.loads((out / "result.json").read_text())
+        assert (result["steps_exact"], result["outputs_exact"]) == (45, 5)
+        assert result["tier"] == "cycle-model"
+
+
+def test_training_without_torch_says_what_to_install(tmp_path: Path) -> None:
+    """Nothing else needs it."""
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    code = (
+        "from pathlib import Path\n"
+        "from hil.experiment.progress import Quiet\n"
+        "from hil.experiment.training import Job, _work\n"
+        "from hil.recipe import load_recipe\n"
+        "import multiprocessing\n"
+        "ours, theirs = multiprocessing.Pipe(duplex=False)\n"
+        "_work(Job(load_recipe('.'), 'gru', Path('none'), Path('out')), theirs)\n"
+        "print(ours.recv())\n"
+    )
+    done = python(code, cwd=tmp_path)
+    assert "training needs torch: pip install 'hil[train]'" in done.stdout, done.stderr
