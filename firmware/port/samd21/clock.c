@@ -6,6 +6,10 @@
 #define COARSE_BLANK 0x3Fu
 #define COARSE_MIDDLE 0x1Fu
 
+/* The fine value for which the open loop is specified, with the calibrated coarse one: 47 to 49 MHz
+ * (data sheet, "DFLL48M characteristics - open loop mode"). */
+#define FINE_OPEN_LOOP 512u
+
 /* 48 MHz above 2.7 V needs one wait state (data sheet, "NVM characteristics"). */
 #define FLASH_WAIT_STATES 1u
 
@@ -30,7 +34,6 @@ static void set_wait_states(void)
 /* The DFLL's registers must not be written before it is ready with ONDEMAND off (errata). */
 static void prepare_dfll(void)
 {
-    const uint32_t fine = CALIBRATION_DFLL48M_FINE(CALIBRATION_WORD_2);
     uint32_t coarse = CALIBRATION_DFLL48M_COARSE(CALIBRATION_WORD_1);
 
     if (coarse == COARSE_BLANK) {
@@ -38,7 +41,7 @@ static void prepare_dfll(void)
     }
     SYSCTRL_DFLLCTRL = SYSCTRL_DFLLCTRL_ENABLE;
     wait_for(SYSCTRL_PCLKSR_DFLLRDY);
-    SYSCTRL_DFLLVAL = SYSCTRL_DFLLVAL_COARSE(coarse) | fine;
+    SYSCTRL_DFLLVAL = SYSCTRL_DFLLVAL_COARSE(coarse) | FINE_OPEN_LOOP;
     wait_for(SYSCTRL_PCLKSR_DFLLRDY);
 }
 

@@ -1,4 +1,5 @@
 /* fault.c -- what is left to do after a fault: say so. */
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "link/link_schema.h"
@@ -14,6 +15,13 @@
 extern uint32_t link_ram_start[], link_ram_end[];
 
 void fault_report(const uint32_t *stacked, uint32_t exc_return);
+
+static volatile bool fault_again; /* LINK_CRASH_LOCKUP: a fault in the fault handler locks the core up */
+
+static inline void undefined_instruction(void)
+{
+    __asm__ volatile("udf #0");
+}
 
 /* Registers are where the stack pointer says, unless it points outside RAM. */
 static void read_stacked(struct port_fault *fault, const uint32_t *stacked)
@@ -38,7 +46,10 @@ void fault_report(const uint32_t *stacked, uint32_t exc_return)
 {
     struct port_fault fault;
 
-    fault.stack_bytes = port_stack_used();
+    if (fault_again) {
+        undefined_instruction();
+    }
+    fault.stack_bytes = stacked < link_stack_bottom ? port_stack_size() : port_stack_used();
     fault.exc_return = exc_return;
     read_stacked(&fault, stacked);
     if (uart_ready()) {
@@ -49,24 +60,19 @@ void fault_report(const uint32_t *stacked, uint32_t exc_return)
     }
 }
 
-static void lock_up(void)
-{
-    /* A fault that cannot be stacked, because the stack pointer is outside memory. */
-    __asm__ volatile("msr msp, %0\n\tudf #0" : : "r"(0x2FFFFFF8u));
-}
-
 void port_crash(uint8_t how)
 {
     switch (how) {
     case LINK_CRASH_HARD_FAULT:
-        __asm__ volatile("udf #0");
+        undefined_instruction();
         break;
     case LINK_CRASH_HANG:
         interrupts_off();
         for (;;) {
         }
     case LINK_CRASH_LOCKUP:
-        lock_up();
+        fault_again = true;
+        undefined_instruction();
         break;
     default:
         break;

@@ -71,8 +71,6 @@
 #define NVMCTRL_INTFLAG_READY 1u
 #define CALIBRATION_WORD_1 REG32(0x00806024u) /* bits 63 to 32 */
 #define CALIBRATION_DFLL48M_COARSE(word1) ((word1) >> 26)
-#define CALIBRATION_WORD_2 REG32(0x00806028u) /* bits 95 to 64 */
-#define CALIBRATION_DFLL48M_FINE(word2) ((word2) & 0x3FFu)
 
 /* PORT, group 0 is PA, 1 is PB */
 #define PORT_OUTSET(group) REG32(0x41004418u + 0x80u * (group))
