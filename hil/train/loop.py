@@ -101,13 +101,13 @@ def run_plan(
             _set_rate(optimizer, plan.learning_rate * _cosine(done / (plan.epochs * updates)))
             logits = network(augment(x[chosen], plan, generator))
             loss = torch.nn.functional.cross_entropy(logits, y[chosen], weights.to(logits.dtype))
+            if not math.isfinite(value := float(loss.detach())):
+                raise UsageError(f"{plan.name}: the loss is {value} in epoch {epoch}: lower the learning rate")
             _update(network, optimizer, loss)
-            loss_sum += float(loss.detach()) * len(chosen)
+            loss_sum += value * len(chosen)
             correct += int((logits.detach().argmax(1) == y[chosen]).sum())
             if progress:
                 progress(done + 1, plan.epochs * updates, _line(plan, epoch, curve))
-        if not math.isfinite(loss_sum):
-            raise UsageError(f"{plan.name}: the loss is not finite in epoch {epoch}: lower the learning rate")
         accuracy, validation_loss = score(network, validation, weights)
         curve.append(Epoch(epoch, loss_sum / len(y), correct / len(y), accuracy))
         if (accuracy, -validation_loss) > best:
