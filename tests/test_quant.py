@@ -343,7 +343,8 @@ def test_the_papers_truncated_terms_drift_from_the_exact_sum():
 
 
 BLOCKED = """
-import sys
+import ast, sys
+sys.path[:] = ast.literal_eval(sys.argv[1])
 class Block:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in ("torch", "pyocd", "sounddevice"):
@@ -356,5 +357,6 @@ print(sorted(m for m in sys.modules if m.split(".")[0] == "torch"))
 
 def test_twins_need_no_torch():
     """hil.quant and the float model's file import where torch cannot be."""
-    done = subprocess.run([sys.executable, "-c", BLOCKED], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", BLOCKED, repr(sys.path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")

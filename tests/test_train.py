@@ -1,7 +1,6 @@
 """Training: it learns, it repeats itself to the bit, and it hands over exactly the network that it trained."""
 
 import dataclasses
-import os
 import subprocess
 import sys
 
@@ -154,8 +153,8 @@ def test_quantized_training_repeats_itself_to_the_bit(egru):
 
 
 IN_ANOTHER_PROCESS = """
-import sys
-sys.path.insert(0, sys.argv[1])
+import ast, sys
+sys.path[:] = ast.literal_eval(sys.argv[1])
 from test_train import SHORT, TRAIN, VALIDATION, fit, fit_quantized
 model = fit(SHORT, TRAIN, VALIDATION)
 print(model.sha256(), fit_quantized(SHORT, model, TRAIN, VALIDATION).sha256())
@@ -166,7 +165,7 @@ def test_processes_that_compete_for_the_cpu_agree():
     """Two trainings at once give the bits of one alone."""
     model = fit(SHORT, TRAIN, VALIDATION)
     expected = f"{model.sha256()} {fit_quantized(SHORT, model, TRAIN, VALIDATION).sha256()}\n"
-    command = [sys.executable, "-c", IN_ANOTHER_PROCESS, os.path.dirname(__file__)]
+    command = [sys.executable, "-c", IN_ANOTHER_PROCESS, repr(sys.path)]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     assert [process.communicate()[0] for process in running] == [expected] * 2
 
