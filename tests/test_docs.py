@@ -1,0 +1,91 @@
+"""The documents' commands and examples run, and their tables agree with the code."""
+
+import doctest
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hil.link import schema
+from hil.resources import resource
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+TINY = """
+name = "tiny"
+[data]
+keywords = ["yes", "no"]
+unknown_words = ["house"]
+clips = 100
+[cell]
+hidden = [5, 4]
+dense = 6
+[train]
+epochs = 1
+[quantize]
+epochs = 1
+"""
+
+
+def hil(*arguments, cwd):
+    return subprocess.run(
+        [sys.executable, "-m", "hil.cli", *arguments], cwd=cwd, capture_output=True, text=True, timeout=300
+    )
+
+
+def readme_commands():
+    lines = re.findall(r"^    hil (.*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    return [line.split("#")[0].strip() for line in lines]
+
+
+def test_the_readmes_commands_run_in_their_order(tmp_path):
+    """Each `hil ...` line of the README, on a recipe small enough for a test."""
+    folder = tmp_path / "models" / "tiny"
+    folder.mkdir(parents=True)
+    (folder / "recipe.toml").write_text(TINY)
+    commands = readme_commands()
+    assert len(commands) >= 9
+    for command in commands:
+        run = hil(*shlex.split(command.replace("models/keyword-demo", "models/tiny")), cwd=tmp_path)
+        assert run.returncode == 0, f"hil {command}\n{run.stdout}\n{run.stderr}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: p.name)
+def test_links_between_documents_lead_somewhere(document):
+    """Every relative link names a file that exists."""
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", document.read_text()):
+        if "://" not in target:
+            assert (document.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: p.name)
+def test_commands_in_documents_exist(document, tmp_path):
+    """`hil COMMAND` in running text names a command of the program."""
+    listed = hil("--help", cwd=tmp_path).stdout
+    for command in set(re.findall(r"`hil ([a-z]+)", document.read_text())):
+        assert re.search(rf"^  {command}\b", listed, re.MULTILINE), f"{document.name}: hil {command}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: p.name)
+def test_python_examples_in_documents_are_true(document):
+    """`>>>` examples print what they say."""
+    assert doctest.testfile(str(document), module_relative=False).failed == 0
+
+
+def test_the_links_numbers_are_those_of_the_schema():
+    """docs/link.md states the sizes that the code uses."""
+    text = (ROOT / "docs" / "link.md").read_text().replace(",", "")
+    assert f"{schema.MAX_BODY} bytes" in text
+    assert f"{schema.MAX_REPLY} bytes" in text
+    assert f"{schema.FRAME_TAG:02X}" in text
+
+
+def test_shipped_folders_are_there():
+    """What the commands need travels with the package."""
+    assert (resource("models") / "keyword-demo" / "recipe.toml").is_file()
+    assert (resource("firmware") / "kernels").is_dir()
+    assert (resource("rigs") / "emulator.toml").is_file()
