@@ -6,7 +6,8 @@
 
 #include <stddef.h>
 
-const uint8_t model_artefact_hash[32] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31};
+const uint8_t model_artefact_hash[32] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
+                                         16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31};
 const uint16_t model_inputs = 3;
 const uint16_t model_states = 2;
 const uint16_t model_outputs = 2;

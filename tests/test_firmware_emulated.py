@@ -152,6 +152,14 @@ def test_cycles_do_not_depend_on_when_and_how_the_host_asks(firmware):
     assert min(lists[0]) > 0
 
 
+def test_what_measuring_costs_is_not_counted(device_chip):
+    """A call that adds 1 to a variable takes fewer cycles than the empty window that was subtracted."""
+    hello, benched = device_chip.run(requests((Kind.BENCH, {"kernel": 0, "repeats": 8})))
+    (cycles,) = set(fields(benched)["cycles"].tolist())
+    assert 8 <= cycles <= fields(hello)["overhead"] + 4
+    assert fields(benched)["interrupts"] == 0
+
+
 def test_an_interrupt_in_a_window_is_counted(tmp_path):
     """The UART's interrupt, requested by the step itself, is taken inside; the output window has none."""
     pend = PEND.format(irq=9 + XPLAINED.sercom)
@@ -165,7 +173,7 @@ def test_an_interrupt_in_a_window_is_counted(tmp_path):
 
 @pytest.mark.parametrize("compiler", COMPILERS)
 def test_windows_longer_than_the_counter_are_measured(tmp_path, compiler):
-    """A loop's cycles grow in proportion across several turns of 2^24 cycles, whose interrupts are subtracted: to 4 cycles each."""
+    """A loop's cycles grow in proportion across turns of 2^24; their interrupts are subtracted, to 4 cycles each."""
     loop = "for (volatile uint32_t i = 0; i < (uint32_t)x[0] << 10; i++) {}"
     on = Chip(build(tmp_path, with_step(loop), compiler=compiler))
     factors = (1, 2, 11, 51)

@@ -140,6 +140,25 @@ def test_receiver_counts_frames_shorter_than_header_and_crc(link, n):
     assert link.bad_frames == 1
 
 
+def test_a_good_frame_with_more_bytes_behind_it_is_too_long(link):
+    """The first 1,032 bytes alone would be a frame with a right CRC."""
+    whole = content(frame(b"x" * MAX_BODY))
+    whole += zlib.crc32(whole).to_bytes(4, "little")
+    assert link.receive(b"\0\xf1" + cobs.encode(whole + b"y") + b"\0") == []
+    assert link.bad_frames == 1
+
+
+def test_a_code_that_announces_more_than_there_is_is_bad(link):
+    """The bytes before its end would be a frame with a right CRC."""
+    whole = bytes(b or 1 for b in content(frame(b"123")))  # no zero: one run
+    whole += zlib.crc32(whole).to_bytes(4, "little")
+    code = bytearray(cobs.encode(whole))
+    assert link.receive(b"\0\xf1" + code + b"\0") == [whole[:-4]]
+    code[0] += 1
+    assert link.receive(b"\0\xf1" + code + b"\0") == []
+    assert link.bad_frames == 1
+
+
 def test_receiver_finds_a_frame_after_any_noise(link):
     """The leading delimiter ends whatever came before: noise, text, half a frame."""
     sent = frame(b"\0 found \0")
