@@ -13,6 +13,8 @@ enum { STATUS_PRM = 1, STATUS_LOAD = 2, STATUS_PROGE = 4, STATUS_LOCKE = 8, STAT
 enum { B_MANW = 1 << 7, B_CACHEDIS = 1 << 18 };
 enum { READ_NO_MISS_PENALTY, READ_LOW_POWER, READ_DETERMINISTIC };
 enum { PAGE = 64, ROW = 256, REGIONS = 16 };
+/* ADDR has 22 bits: the commands for the auxiliary rows take the rest as given. */
+enum { AUX_SPACE = 0x00800000, ADDR_MASK = 0x3FFFFF };
 enum { USER_ROW = 0x00804000, CALIBRATION = 0x00806000, CALIBRATION_BYTES = 64 };
 
 /* Data sheet, electrical characteristics: row erase 6 ms, page write 2.5 ms. */
@@ -72,7 +74,7 @@ static uint32_t region_of(const struct emu *e, uint32_t address) {
 static void change(struct emu *e, uint32_t command) {
     uint32_t address = e->nvm.address * 2, row = address & ~(uint32_t)(ROW - 1), page = address & ~(uint32_t)(PAGE - 1);
     bool aux = command == CMD_EAR || command == CMD_WAP;
-    uint8_t *target = aux ? e->nvm.user_row + (command == CMD_EAR ? 0 : page - USER_ROW)
+    uint8_t *target = aux ? e->nvm.user_row + (command == CMD_EAR ? 0 : (page | AUX_SPACE) - USER_ROW)
                           : e->flash + (command == CMD_ER ? row : page);
     if (command == CMD_ER || command == CMD_EAR) {
         memset(target, 0xFF, ROW);
@@ -110,7 +112,7 @@ static void command(struct emu *e, uint32_t cmd) {
         break;
     case CMD_EAR:
     case CMD_WAP:
-        if (e->nvm.status & STATUS_SB || !in_user_row(address)) {
+        if (e->nvm.status & STATUS_SB || !in_user_row(address | AUX_SPACE)) {
             fail(e, STATUS_PROGE);
         } else {
             busy(e, cmd, cmd == CMD_EAR ? ERASE_PS : WRITE_PS);
@@ -150,7 +152,7 @@ void nvmctrl_write(struct emu *e, uint32_t index, uint32_t offset, uint32_t valu
     case NVM_INTENSET: n->interrupts |= masked & 3; break;
     case NVM_INTFLAG: n->flags &= (uint8_t)~(masked & FLAG_ERROR); break;
     case NVM_STATUS: n->status &= (uint16_t)~(masked & (STATUS_PROGE | STATUS_LOCKE | STATUS_NVME)); break;
-    case NVM_ADDR: n->address = merge(n->address, value, lanes) & 0x3FFFFF; break;
+    case NVM_ADDR: n->address = merge(n->address, value, lanes) & ADDR_MASK; break;
     case NVM_PARAM:
     case NVM_LOCK: break;
     default: bus_log(e, 0x41004000 + offset, true); break;
@@ -184,7 +186,7 @@ void nvm_load_page(struct emu *e, uint32_t address, uint32_t size, uint32_t valu
     }
     for (uint32_t i = 0; i < size; i++) e->nvm.page[(address + i) % PAGE] &= (uint8_t)(value >> 8 * i);
     e->nvm.status |= STATUS_LOAD;
-    e->nvm.address = address / 2;
+    e->nvm.address = address / 2 & ADDR_MASK;
     if (!(e->nvm.control_b & B_MANW) && (address + size) % PAGE == 0) {
         command(e, in_user_row(address) ? CMD_WAP : CMD_WP);
     }
