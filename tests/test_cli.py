@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -149,7 +150,17 @@ def test_a_missing_artefact_says_what_makes_it(model: Path, tmp_path: Path, caps
         code, _, err = call(capsys, command, model, "--out", tmp_path / "new")
         assert code == EXIT_USAGE
         assert "no such artefact. Make it: `hil quantize MODEL`" in err
-    assert [p.name for p in (tmp_path / "new").iterdir()] == [".lock"]
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_an_error(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``--out`` is a file."""
+    (tmp_path / "file").write_text("")
+    code, _, err = call(capsys, "build", model, "--out", tmp_path / "file")
+    assert code == EXIT_USAGE
+    assert "cannot be written to" in err
 
 
 def corrupt(data: bytes) -> bytes:
@@ -213,9 +224,7 @@ def test_a_model_too_large_for_ram_is_named_by_section(
     """Many small layers: little flash, much state."""
     rng = np.random.default_rng(1)
     widths = [5, *[16] * 160, 3]
-    layers = tuple(
-        EmbeddedGruLayer(make_rows(rng, 2 * h, d + h)) for d, h in zip(widths[:-1], widths[1:], strict=True)
-    )
+    layers = tuple(EmbeddedGruLayer(make_rows(rng, 2 * h, d + h)) for d, h in itertools.pairwise(widths))
     replace(ARTEFACT, recurrent=layers).save(out / "model.artefact")
     code, _, err = call(capsys, "build", model, "--out", out)
     assert code == EXIT_USAGE

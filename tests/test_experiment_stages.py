@@ -148,9 +148,10 @@ def test_data_and_features_from_the_recipe(tmp_path: Path) -> None:
 def test_an_error_in_a_worker_reaches_the_caller(ws: Workspace, tmp_path: Path) -> None:
     """A training that cannot be is an error of the user's file, without a traceback of a process."""
     missing = Job(RECIPE, "gru", tmp_path / "none", tmp_path / "out")
-    with workers(Quiet()) as pool, pytest.raises(UsageError, match="no features here"):
+    with workers(Quiet()) as pool:
         pool.start("one", missing)
-        pool.result("one")
+        with pytest.raises(UsageError, match="no features here"):
+            pool.result("one")
 
 
 def test_a_worker_that_dies_is_an_error_and_not_a_wait(ws: Workspace, tmp_path: Path) -> None:

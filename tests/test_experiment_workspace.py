@@ -144,6 +144,16 @@ def test_what_a_killed_process_left_is_cleared(tmp_path: Path) -> None:
         assert files(tmp_path) == {".lock"}
 
 
+def test_a_folder_that_stays_empty_goes_again(tmp_path: Path) -> None:
+    """A command that fails at once leaves no folder; one with files stays."""
+    with workspace(tmp_path / "new").locked():
+        pass
+    assert files(tmp_path) == set()
+    with workspace(tmp_path / "new").locked():
+        (tmp_path / "new" / "a.txt").write_text("x")
+    assert files(tmp_path / "new") == {".lock", "a.txt"}
+
+
 def test_text_is_written_whole(tmp_path: Path) -> None:
     """The old text stays if the new one cannot be written."""
     path = tmp_path / "deep" / "a.txt"

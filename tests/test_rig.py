@@ -71,6 +71,12 @@ def device(emulator: EmulatorRig, firmware: Firmware) -> Device:
     return emulator.open()
 
 
+def run_for_ever(device: Device) -> None:
+    """Long enough for anything to happen meanwhile."""
+    for _ in range(10_000):
+        device.run_sequence(FEATURES)
+
+
 def test_the_emulator_is_known_by_name() -> None:
     """Its file is shipped; the rig says what its numbers are worth and why it was chosen."""
     assert "emulator" in rig_files()
@@ -218,8 +224,7 @@ def test_a_pulled_cable_in_mid_run_is_named(emulator: EmulatorRig, device: Devic
     assert emulator.board is not None
     threading.Timer(0.1, emulator.board.vanish).start()
     with pytest.raises(PortLost, match="mine: the serial port vanished while"):
-        for _ in range(10_000):
-            device.run_sequence(FEATURES)
+        run_for_ever(device)
 
 
 def test_a_reset_in_mid_run_is_named(emulator: EmulatorRig, device: Device) -> None:
@@ -228,8 +233,7 @@ def test_a_reset_in_mid_run_is_named(emulator: EmulatorRig, device: Device) -> N
     assert emulator.board is not None
     threading.Timer(0.1, emulator.board.reset).start()
     with pytest.raises(UnexpectedReset) as caught:
-        for _ in range(10_000):
-            device.run_sequence(FEATURES)
+        run_for_ever(device)
     assert caught.value.cause == 0x10
 
 

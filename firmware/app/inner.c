@@ -1,14 +1,12 @@
 #include "inner.h"
 
+#include "kernels/fixed.h"
 #include "kernels/softsign.h"
 
-/* s(pre), pre = (acc + half) >> shift, half = 2^(shift - 1) or 0: round half up to Q15. */
+/* With the kernel's own rounding, so that a wrong one is seen here too. */
 static int16_t softsign_of_row(const struct model_layer *layer, uint32_t row)
 {
-    const uint8_t shift = layer->shift[row];
-    const int32_t half = (1 << shift) >> 1;
-
-    return softsign_q15((layer->acc_q17[row] + half) >> shift);
+    return softsign_q15(fixed_shift_round(layer->acc_q17[row], layer->shift[row]));
 }
 
 void inner_put(uint8_t *data, const struct model_layer *layer)

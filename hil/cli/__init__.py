@@ -47,6 +47,11 @@ def run(arguments: list[str]) -> int:
             raise
         click.echo(f"error: {error}", err=True)
         return exit_code(error)
+    except OSError as error:  # a full disk, a folder without permission: yours to mend
+        if "--debug" in arguments:
+            raise
+        click.echo(f"error: {error}", err=True)
+        return EXIT_USAGE
     return code if isinstance(code, int) else 0
 
 

@@ -70,9 +70,11 @@ def show_bench(bench: Bench) -> None:
     for name, cycles in bench.cycles.items():
         median = statistics.median(cycles)
         milliseconds = f"{1e3 * median / bench.clock_hz:.4f}"
-        table.add_row(name, str(min(cycles)), f"{median:g}", str(max(cycles)), milliseconds)
+        table.add_row(name, f"{min(cycles):,}", f"{median:,.1f}", f"{max(cycles):,}", milliseconds)
     console = Console()
     console.print(table)
+    rate = f"{bench.link_bytes_per_s:,.0f} bytes a second at {bench.baud:,} baud, both ways together"
+    console.print(f"link: {rate} ({bench.tier.value})", highlight=False)
     if bench.ratio is not None:
         console.print(f"{FLOAT_GRU} / {EGRU}: {bench.ratio:.1f} ({bench.tier.value})", highlight=False)
 

@@ -13,12 +13,16 @@ from hil.errors import DeviceError, UsageError
 from hil.experiment.progress import Progress
 from hil.experiment.run import connect
 from hil.firmware import Firmware
+from hil.link.device import Device
+from hil.link.schema import MAX_BODY
 from hil.rig import Rig
 from hil.trace import Tier
 
 EGRU, FLOAT_GRU = "embedded_gru_step", "float_gru_step"
 """The two kernels whose ratio is the point of it."""
 MAX_REPEATS = 64
+ECHOES = 8
+"""Of the largest body, to measure the link."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,8 @@ class Bench:
         inputs, units: D and H of the recurrent kernels.
         elf_sha256: Of the program.
         cycles: Of every call, by kernel.
+        baud: Line speed.
+        link_bytes_per_s: Bodies of ECHO there and back, both counted, by the device's clock.
     """
 
     rig: str
@@ -45,6 +51,8 @@ class Bench:
     units: int
     elf_sha256: str
     cycles: dict[str, tuple[int, ...]]
+    baud: int
+    link_bytes_per_s: float
 
     @property
     def ratio(self) -> float | None:
@@ -103,6 +111,7 @@ def measure(
                 )
             cycles[name] = done.cycles
             update(i + 1, len(names), name)
+    throughput = _throughput(device)
     return Bench(
         rig.name,
         rig.reason,
@@ -113,4 +122,15 @@ def measure(
         units,
         firmware.elf_sha256,
         cycles,
+        rig.baud,
+        throughput,
     )
+
+
+def _throughput(device: Device) -> float:
+    """Bytes a second of echoed bodies; the device's clock has steps of 1 ms."""
+    data = bytes(i % 256 for i in range(MAX_BODY))
+    began = device.status().uptime_ms
+    for _ in range(ECHOES):
+        device.echo(data)
+    return 2 * ECHOES * MAX_BODY * 1000 / max(1, device.status().uptime_ms - began)

@@ -169,7 +169,9 @@ def _note_changes(recipe: Recipe, ws: Workspace) -> None:
 def _background(recipe: Recipe, ws: Workspace) -> Background:
     """What is known of the stages before: whatever was made from other features is left out, and said."""
     artefact = load_artefact(ws.path(ARTEFACT))
-    manifests = {stage: ws.manifest(stage) for stage in ("data", "features", "float-gru", "float-egru", "quantize")}
+    manifests = {
+        stage: ws.manifest(stage) for stage in ("data", "features", "float-gru", "float-egru", "quantize", "firmware")
+    }
     accuracy: dict[str, float] = {}
     notes: list[str] = []
     for title, stage in (("float GRU", "float-gru"), ("float eGRU", "float-egru")):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from hil.artefact import Artefact
+from hil.errors import DeviceError, RigError
 from hil.experiment.compare import Comparison, compare, locate
 from hil.experiment.feature_file import Features
 from hil.experiment.hashes import commit
@@ -23,6 +25,8 @@ from hil.trace import Trace
 
 LINK_BAUD = 115_200
 """Line speed after reset (docs/link.md)."""
+TOLD_FRAMES = 8
+"""Told when a run fails."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,17 @@ def connect(rig: Rig, firmware: Firmware) -> tuple[Device, Hello]:
     return device, hello
 
 
+@contextmanager
+def _frames_told(device: Device, progress: Progress) -> Iterator[None]:
+    """Tell the last frames before an error of bench or firmware goes on."""
+    try:
+        yield
+    except (RigError, DeviceError):
+        for direction, frame in list(device.frames)[-TOLD_FRAMES:]:
+            progress.say(f"{direction} {frame}")
+        raise
+
+
 def _stream(
     artefact: Artefact, test: FeatureSet, firmware: Firmware, rig: Rig, expected: list[Trace], progress: Progress
 ) -> _Run:
@@ -112,7 +127,7 @@ def _stream(
     notes: list[str] = []
     rig.flash(firmware)
     device, hello = connect(rig, firmware)
-    with progress.task(f"{len(test.x)} test clips on {rig.name}") as update:
+    with _frames_told(device, progress), progress.task(f"{len(test.x)} test clips on {rig.name}") as update:
         for i, (x, twin) in enumerate(zip(test.x, expected, strict=True)):
             got.append(device.run_sequence(x))
             comparisons.append(compare(twin, got[-1], widths, i))

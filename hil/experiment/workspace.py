@@ -148,18 +148,28 @@ class Workspace:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """
-        Keep other processes out, and clear what a killed one has left.
+        Keep other processes out, and clear what a killed one has left.  A folder that stays empty goes again.
 
         Raises:
-            UsageError: Another hil works in this folder.
+            UsageError: Another hil works in this folder, or it cannot be written to.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / LOCK_FILE).open("a") as file:
+        lock = self.folder / LOCK_FILE
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            file = lock.open("a")
+        except OSError as error:
+            raise UsageError(f"{self.folder}: cannot be written to ({error.strerror}). Choose another --out.") from None
+        with file:
             if not _lock(file.fileno()):
                 raise UsageError(f"{self.folder}: another hil is working here. Wait for it, or choose another --out.")
             for left in self.folder.glob(f"{PART_PREFIX}*"):
                 shutil.rmtree(left, ignore_errors=True)
-            yield
+            try:
+                yield
+            finally:
+                if list(self.folder.iterdir()) == [lock]:
+                    lock.unlink()
+                    self.folder.rmdir()
 
     def _publish(self, part: Path, manifest: Manifest) -> None:
         """Old manifest out, files in, new manifest in: whatever interrupts this, no manifest lies."""

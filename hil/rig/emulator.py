@@ -56,8 +56,8 @@ class EmulatorRig:
             raise UsageError(f"{self.name}: the firmware is for another wiring: build it with --rig {self.name}")
         began = time.monotonic()
         self.close()
-        number = tuple(int(self._file.serial[i : i + 8], 16) for i in range(0, 32, 8))
-        board = EmulatedBoard(chip(self.chip), number, sercom=self._file.board.sercom)
+        a, b, c, d = (int(self._file.serial[i : i + 8], 16) for i in range(0, 32, 8))
+        board = EmulatedBoard(chip(self.chip), (a, b, c, d), sercom=self._file.board.sercom)
         self.board = self._stack.enter_context(board)
         try:
             data = firmware.elf.read_bytes()

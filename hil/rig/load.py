@@ -42,4 +42,4 @@ def load_rig_file(name_or_path: str | Path) -> RigFile:
 def load_rig(name_or_path: str | Path) -> Rig:
     """The rig of that name or file, not yet started.  Raises as `load_rig_file`."""
     file = load_rig_file(name_or_path)
-    return EmulatorRig(file, f"asked for by name, {name_or_path}")
+    return EmulatorRig(file, f"--rig {name_or_path}")
