@@ -11,6 +11,10 @@ What can go wrong, sorted by who has to act.
     - PortLost
     - LinkTimeout
     - FlashError
+      - FlashDiffers   written, and reads back different
+      - FlashLocked    the region is locked
+      - ChipProtected  the security bit is set
+      - PowerLost      the target stopped answering in mid-work
   - DeviceError        the firmware answered, and the answer is wrong
     - ProtocolError
     - WrongFirmware
@@ -117,6 +121,65 @@ class PortLost(RigError):
 
 class FlashError(RigError):
     """The program could not be written, or reads back different."""
+
+
+class FlashDiffers(FlashError):
+    """
+    What was written reads back different.
+
+    Attributes:
+        address: Of the first byte that differs.
+        expected, got: That byte.
+        bytes: How many differ.
+    """
+
+    def __init__(self, rig: str, address: int, expected: int, got: int, differing: int, total: int):
+        self.address, self.expected, self.got, self.bytes = address, expected, got, differing
+        super().__init__(
+            rig,
+            f"verification: {address:#010x} reads {got:#04x}, written was {expected:#04x} "
+            f"(first of {differing} different bytes in {total}). The flash or the connection is bad: "
+            f"flash again; if the same address differs again, use another chip.",
+        )
+
+
+class FlashLocked(FlashError):
+    """
+    A region of the flash is locked.
+
+    Attributes:
+        address: Where the program should have gone.
+    """
+
+    def __init__(self, rig: str, address: int):
+        self.address = address
+        super().__init__(
+            rig,
+            f"the flash at {address:#010x} is locked against writing (a region lock or the boot section, both in "
+            f"the NVM user row). Clear its LOCK and BOOTPROT bits, reset the chip, then flash again.",
+        )
+
+
+class ChipProtected(FlashError):
+    """The security bit keeps the debugger out."""
+
+    def __init__(self, rig: str):
+        super().__init__(
+            rig,
+            "the chip is protected by its security bit: nothing in it can be read or written. "
+            "Erase all of it, which removes the protection: the same command with --chip-erase.",
+        )
+
+
+class PowerLost(FlashError):
+    """The target stopped answering in the middle of the work."""
+
+    def __init__(self, rig: str, doing: str):
+        super().__init__(
+            rig,
+            f"the target stopped answering while {doing}: its power failed or its cable came off. "
+            f"What its flash holds now is incomplete. Check supply and cable, then flash again.",
+        )
 
 
 class LinkTimeout(RigError):

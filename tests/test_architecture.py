@@ -11,7 +11,7 @@ ROWS = [
     {"report"},
     {"experiment"},
     {"rig"},
-    {"firmware"},
+    {"firmware", "probe"},
     {"codegen", "link", "emulator", "train"},
     {"cells", "quant", "features", "datasets"},
     {"arithmetic", "artefact", "recipe", "clip", "trace", "float_model"},
@@ -62,9 +62,9 @@ def test_every_part_has_a_row():
     assert found - {"__init__"} <= set(RANK), f"add to ROWS: {sorted(found - {'__init__'} - set(RANK))}"
 
 
-def test_torch_is_imported_only_for_training():
-    """`cells` and `train` are the only importers of torch."""
-    wrong = [
+def outside_importers(library, *allowed):
+    """Files of the package that import ``library`` although they lie in none of the allowed folders."""
+    return [
         str(path.relative_to(PACKAGE))
         for path in sources()
         for node in ast.walk(ast.parse(path.read_text()))
@@ -75,6 +75,15 @@ def test_torch_is_imported_only_for_training():
             if isinstance(node, ast.ImportFrom)
             else []
         )
-        if name.split(".")[0] == "torch" and path.relative_to(PACKAGE).parts[0] not in ("cells", "train")
+        if name.split(".")[0] == library and not any(PACKAGE / folder in path.parents for folder in allowed)
     ]
-    assert not wrong, "\n".join(wrong)
+
+
+def test_torch_is_imported_only_for_training():
+    """`cells` and `train` are the only importers of torch."""
+    assert outside_importers("torch", "cells", "train") == []
+
+
+def test_pyocd_is_imported_only_by_its_plug_in():
+    """`probe.plugin`, which pyOCD loads and flashing runs as a child process, is the only importer of pyOCD."""
+    assert outside_importers("pyocd", "probe/plugin") == []
