@@ -38,6 +38,7 @@ void emu_free(struct emu *e) {
         fifo_free(&e->sercom[i].to_host);
         fifo_free(&e->sercom[i].from_host);
     }
+    emu_observe_end(e);
     free(e);
 }
 

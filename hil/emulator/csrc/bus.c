@@ -8,6 +8,7 @@ enum {
     APB_A = 0x40000000, APB_B = 0x41000000, APB_C = 0x42000000, APB_BLOCK = 0x400,
     DSU_BASE = 0x41002000, DSU_SIZE = 0x2000,
     IOBUS = 0x60000000, IOBUS_SIZE = 0x200,
+    ALWAYS_CLOCKED = 32, PAC_MTB = 6,
     SCS = 0xE000E000, AUX = 0x00800000, AUX_END = 0x0080C000
 };
 
@@ -15,20 +16,21 @@ struct block {
     peripheral_read read;
     peripheral_write write;
     uint32_t index;
-    uint32_t mask; /* bit of the bridge's APBxMASK; 32: always clocked */
+    uint32_t mask; /* bit of the bridge's APBxMASK and PACx, or ALWAYS_CLOCKED */
 };
 
 static const struct block apb_a[] = {
     {pac_read, pac_write, 0, 0},    {pm_read, pm_write, 0, 1},   {sysctrl_read, sysctrl_write, 0, 2},
-    {gclk_read, gclk_write, 0, 3},  {NULL, NULL, 0, 4},          {NULL, NULL, 0, 5},
-    {NULL, NULL, 0, 6},
+    {gclk_read, gclk_write, 0, 3},  {wdt_read, wdt_write, 0, 4}, {rtc_read, rtc_write, 0, 5},
+    {eic_read, eic_write, 0, 6},
 };
 static const struct block block_dsu = {dsu_read, dsu_write, 0, 1};
 static const struct block block_port = {port_read, port_write, 0, 3};
 
 static const struct block *find_b(uint32_t offset) {
     static const struct block pac = {pac_read, pac_write, 1, 0}, nvm = {nvmctrl_read, nvmctrl_write, 0, 2},
-                              dmac = {NULL, NULL, 0, 4}, usb = {NULL, NULL, 0, 5}, other = {NULL, NULL, 0, 32};
+                              dmac = {NULL, NULL, 0, 4}, usb = {NULL, NULL, 0, 5},
+                              mtb = {mtb_read, mtb_write, 0, ALWAYS_CLOCKED}, other = {NULL, NULL, 0, ALWAYS_CLOCKED};
     switch (offset / APB_BLOCK) {
     case 0x00: return &pac;
     case 0x10: return &nvm;
@@ -41,7 +43,7 @@ static const struct block *find_b(uint32_t offset) {
     case 0x18:
     case 0x19:
     case 0x1A:
-    case 0x1B:
+    case 0x1B: return &mtb;
     case 0x1C: return &other;
     default: return NULL;
     }
@@ -54,9 +56,10 @@ static const struct block *find_c(const struct emu *e, uint32_t offset) {
         {sercom_read, sercom_write, 0, 2}, {sercom_read, sercom_write, 1, 3},
         {sercom_read, sercom_write, 2, 4}, {sercom_read, sercom_write, 3, 5},
         {sercom_read, sercom_write, 4, 6}, {sercom_read, sercom_write, 5, 7},
-        {NULL, NULL, 0, 8},  {NULL, NULL, 1, 9},  {NULL, NULL, 2, 10}, {NULL, NULL, 0, 11}, {NULL, NULL, 1, 12},
-        {NULL, NULL, 2, 13}, {NULL, NULL, 3, 14}, {NULL, NULL, 4, 15}, {NULL, NULL, 0, 16}, {NULL, NULL, 0, 17},
-        {NULL, NULL, 0, 18}, {NULL, NULL, 0, 19}, {NULL, NULL, 0, 20},
+        {NULL, NULL, 0, 8},  {NULL, NULL, 1, 9},  {NULL, NULL, 2, 10},
+        {tc_read, tc_write, 0, 11}, {tc_read, tc_write, 1, 12}, {tc_read, tc_write, 2, 13},
+        {tc_read, tc_write, 3, 14}, {tc_read, tc_write, 4, 15},
+        {NULL, NULL, 0, 16}, {NULL, NULL, 0, 17}, {NULL, NULL, 0, 18}, {NULL, NULL, 0, 19}, {NULL, NULL, 0, 20},
     };
     uint32_t n = offset / APB_BLOCK;
     if (n >= 2 && n < 8 && n - 2 >= e->sercoms) return NULL;
@@ -77,8 +80,14 @@ static const struct block *find_block(const struct emu *e, uint32_t address) {
 }
 
 static bool is_clocked(const struct emu *e, uint32_t address, const struct block *block) {
-    if (address >= IOBUS || block->mask == 32) return true;
+    if (address >= IOBUS || block->mask == ALWAYS_CLOCKED) return true;
     return e->pm.apb_mask[(address - APB_A) >> 24] >> block->mask & 1;
+}
+
+static bool is_protected(const struct emu *e, uint32_t address, const struct block *block) {
+    if (address >= IOBUS || block->mask == 0 || (block->mask == ALWAYS_CLOCKED && block->write != mtb_write)) return false;
+    uint32_t bit = block->mask == ALWAYS_CLOCKED ? PAC_MTB : block->mask;
+    return e->write_protect[(address - APB_A) >> 24] >> bit & 1;
 }
 
 void bus_log(struct emu *e, uint32_t address, bool is_write) {
@@ -109,7 +118,7 @@ static uint32_t read_flash(struct emu *e, uint32_t address, uint32_t size) {
     return value;
 }
 
-static void write_ram(struct emu *e, uint32_t offset, uint32_t size, uint32_t value) {
+void bus_write_ram(struct emu *e, uint32_t offset, uint32_t size, uint32_t value) {
     memcpy(e->ram + offset, &value, size);
     uint32_t line = offset / LINE_BYTES;
     if (!e->is_code[line]) return;
@@ -125,6 +134,11 @@ static bool refuse(struct emu *e, uint32_t address, uint32_t size) {
     return true;
 }
 
+/* DSU and MTB are larger than a block. */
+static uint32_t offset_in(const struct block *block, uint32_t address) {
+    return block->read == dsu_read ? address & 0x1FFF : block->read == mtb_read ? address & 0xFFF : address & (APB_BLOCK - 1);
+}
+
 static uint32_t read_peripheral(struct emu *e, uint32_t address, uint32_t size) {
     const struct block *block = find_block(e, address);
     uint32_t shift = 8 * (address & 3), lanes = ((1u << size) - 1) << (address & 3);
@@ -137,7 +151,7 @@ static uint32_t read_peripheral(struct emu *e, uint32_t address, uint32_t size) 
         bus_log(e, address, false);
         return 0;
     }
-    uint32_t offset = block == &block_dsu ? address - DSU_BASE : address & (APB_BLOCK - 1);
+    uint32_t offset = offset_in(block, address);
     uint32_t value = block->read(e, block->index, offset & ~3u, lanes) >> shift;
     return size == 4 ? value : value & ((1u << 8 * size) - 1);
 }
@@ -149,12 +163,16 @@ static void write_peripheral(struct emu *e, uint32_t address, uint32_t size, uin
         core_fault(e, block == NULL ? EMU_FAULT_UNMAPPED : EMU_FAULT_UNCLOCKED, address);
         return;
     }
+    if (is_protected(e, address, block)) {
+        core_fault(e, EMU_FAULT_PROTECTED, address);
+        return;
+    }
     if (address >= IOBUS) e->cycles--;
     if (block->write == NULL) {
         bus_log(e, address, true);
         return;
     }
-    uint32_t offset = block == &block_dsu ? address - DSU_BASE : address & (APB_BLOCK - 1);
+    uint32_t offset = offset_in(block, address);
     block->write(e, block->index, offset & ~3u, value << shift, lanes);
 }
 
@@ -183,7 +201,7 @@ void bus_write(struct emu *e, uint32_t address, uint32_t size, uint32_t value) {
     if (UNLIKELY(e->debugger.watching)) debug_access(e, address, size, true);
     if (refuse(e, address, size)) return;
     if (address - RAM_BASE < e->ram_bytes) {
-        write_ram(e, address - RAM_BASE, size, value);
+        bus_write_ram(e, address - RAM_BASE, size, value);
     } else if (address - SCS < 0x1000) {
         scs_write(e, address, size, value);
     } else if (address >= APB_A && address < IOBUS + IOBUS_SIZE) {

@@ -1,4 +1,6 @@
 /* clock.c -- PM, SYSCTRL and GCLK: oscillators, generators, the CPU's clock (data sheet, chapters 15 to 17). */
+#include <string.h>
+
 #include "ops.h"
 #include "state.h"
 
@@ -92,13 +94,35 @@ static void set_cpu_clock(struct emu *e, uint64_t microhertz) {
     flash_timing(e);
 }
 
-/* Work out every frequency again; a generator whose new source does not run keeps its old clock. */
-void clock_update(struct emu *e) {
+/* A generator whose new source does not run keeps its old clock. */
+static void update_generators(struct emu *e) {
     for (uint32_t pass = 0; pass < 3; pass++) { /* generator 1 feeds others, the DFLL is fed by one */
         for (uint32_t id = 0; id < 9; id++) {
             uint64_t f = generator_microhertz(e, id);
             if (f != 0 || !(e->gclk.generator[id] & GEN_ENABLE)) e->gclk.microhertz[id] = f;
         }
+    }
+}
+
+static void resume_timers(struct emu *e) {
+    tc_resume(e);
+    rtc_resume(e);
+    wdt_resume(e);
+    eic_update(e);
+}
+
+/* Work out every frequency again. Timers settle with the old ones first. */
+void clock_update(struct emu *e) {
+    uint64_t before[16], after[16];
+    memcpy(before, e->gclk.microhertz, sizeof before);
+    update_generators(e);
+    memcpy(after, e->gclk.microhertz, sizeof after);
+    if (memcmp(before, after, sizeof before) != 0) {
+        memcpy(e->gclk.microhertz, before, sizeof before);
+        tc_settle(e);
+        rtc_settle(e);
+        memcpy(e->gclk.microhertz, after, sizeof after);
+        resume_timers(e);
     }
     set_cpu_clock(e, e->gclk.microhertz[0] >> (e->pm.cpu_sel & 7));
     e->attention = 1;
@@ -322,6 +346,10 @@ void gclk_write(struct emu *e, uint32_t index, uint32_t offset, uint32_t value, 
     } else if (offset == 0 && (lanes & 4)) {
         g->channel_select = value >> 16 & 0x3F;
         uint16_t *channel = &g->channel[g->channel_select];
+        if (lanes & 8) {
+            tc_settle(e);
+            rtc_settle(e);
+        }
         if ((lanes & 8) && !(*channel & 0x8000)) *channel = (uint16_t)((value >> 16 & 0xCF00) | g->channel_select);
     } else if (offset == 4) {
         g->generator_select = value & 15;
@@ -333,6 +361,7 @@ void gclk_write(struct emu *e, uint32_t index, uint32_t offset, uint32_t value, 
         bus_log(e, 0x40000C00 + offset, true);
     }
     clock_update(e);
+    resume_timers(e);
 }
 
 uint32_t gclk_read(struct emu *e, uint32_t index, uint32_t offset, uint32_t lanes) {
@@ -359,4 +388,5 @@ void clock_reset(struct emu *e) {
     gclk_reset(e);
     e->cpu_microhertz = MHZ_UHZ;
     clock_update(e);
+    flash_timing(e);
 }

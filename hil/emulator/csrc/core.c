@@ -6,6 +6,8 @@
 
 enum {
     SCR_SEVONPEND = 0x10,
+    PROTECT_DSU = 2, /* PAC1.WP after reset */
+    RTC_READREQ_RESET = 0x10,
     /* Cycles that one line can take at most, without wait states: four PUSH of nine registers. */
     LINE_CYCLES = 4 * 13,
     /* Flash accesses in one line at most: four LDM of eight words, and the line itself. */
@@ -66,7 +68,7 @@ static bool answer_request(struct emu *e) {
     case REQUEST_EXCEPTION_RETURN: exception_return(e); return false;
     case REQUEST_WFI: fall_asleep(e, false); return false;
     case REQUEST_WFE: fall_asleep(e, true); return false;
-    case REQUEST_SPIN: e->spinning = true; return false;
+    case REQUEST_SPIN: e->spinning = !mtb_enabled(e); return false;
     case REQUEST_BKPT:
         if (e->debug) {
             e->stop = EMU_BKPT;
@@ -117,6 +119,7 @@ static bool wait_for_event(struct emu *e, uint64_t until, uint32_t flags) {
         next = e->cycles + rounds * round;
     }
     e->cycles = next;
+    if (UNLIKELY(e->slow)) observe_sleep(e);
     return false;
 }
 
@@ -223,9 +226,17 @@ void emu_reset(struct emu *e, uint32_t cause) {
     for (uint32_t i = 0; i < EVENTS; i++) e->when_ps[i] = NEVER;
     reset_core(e);
     memset(e->write_protect, 0, sizeof e->write_protect);
+    e->write_protect[1] = PROTECT_DSU;
+    observe_reset(e);
     nvm_reset(e);
+    for (uint32_t i = 0; i < TIMERS; i++) tc_reset(e, i);
+    e->rtc = (struct rtc){.read_request = RTC_READREQ_RESET};
     clock_reset(e);
     port_reset(e);
+    eic_reset(e);
+    dsu_reset(e);
+    mtb_reset(e);
+    wdt_reset(e);
     for (uint32_t i = 0; i < SERCOMS; i++) {
         e->sercom[i].arrival_ps = NEVER;
         sercom_reset(e, i);

@@ -108,6 +108,36 @@ uint32_t emu_unmodelled_count(struct emu *e);
 int emu_unmodelled_get(struct emu *e, uint32_t index, struct emu_unmodelled *out);
 void emu_fault_get(struct emu *e, struct emu_fault *out);
 
+/* Drive a pin from outside (0 or 1; anything else lets go), and what level it has. Group 0 is port A. */
+void emu_pin_drive(struct emu *e, uint32_t group, uint32_t pin, int level);
+int emu_pin_level(struct emu *e, uint32_t group, uint32_t pin);
+
+/* Profile and trace. Instructions then run one by one. */
+enum {
+    EMU_FUNCTION_NONE = 0xFFFF,   /* code of no function, and the root of all paths */
+    EMU_FUNCTION_ASLEEP = 0xFFFE, /* pseudo functions below the one that runs */
+    EMU_FUNCTION_ENTRY = 0xFFFD,
+    EMU_FUNCTION_EXIT = 0xFFFC
+};
+enum { EMU_TRACE_INSTRUCTION = 0, EMU_TRACE_ENTRY = 1, EMU_TRACE_RETURN = 2, EMU_TRACE_ASLEEP = 3 };
+struct emu_trace_record {
+    uint64_t cycle; /* after it */
+    uint32_t kind;
+    uint32_t pc;    /* of the instruction; exception number for an entry, EXC_RETURN for a return */
+    uint32_t xpsr;
+    uint32_t pad;
+    uint32_t registers[16]; /* after it */
+};
+/* Begin: function_of_half holds a number for every halfword of emu_observe_halves. -1: out of memory. */
+int emu_observe(struct emu *e, const uint16_t *function_of_half, uint32_t trace_records);
+void emu_observe_end(struct emu *e);
+uint32_t emu_observe_halves(void);
+uint32_t emu_half_address(uint32_t half);
+uint64_t emu_observed_at(struct emu *e, uint32_t half, uint64_t *count); /* cycles of the instruction there */
+uint32_t emu_observed_paths(struct emu *e);
+uint64_t emu_observed_path(struct emu *e, uint32_t path, uint32_t *parent, uint32_t *function); /* own cycles */
+uint32_t emu_trace_take(struct emu *e, struct emu_trace_record *out, uint32_t n);
+
 /* With a debugger a BKPT stops emu_run, without one it is a HardFault. */
 void emu_set_debugger(struct emu *e, int attached);
 

@@ -95,6 +95,7 @@ static uint64_t bit(uint32_t exception) {
 
 /* Choose the vector and branch to it. LR gets `exc_return`. */
 static void take(struct emu *e, uint32_t exception, uint32_t exc_return) {
+    uint32_t from = e->r[15];
     e->r[14] = exc_return;
     select_stack(e, false);
     e->ipsr = exception;
@@ -106,6 +107,7 @@ static void take(struct emu *e, uint32_t exception, uint32_t exc_return) {
     e->fetch_line = NO_LINE;
     e->event_register = true;
     if (e->request == REQUEST_FAULT && exception == EXC_HARDFAULT) e->locked = true;
+    if (UNLIKELY(e->slow)) observe_entry(e, from, exception);
 }
 
 static bool push_frame(struct emu *e, uint32_t return_address) {
@@ -187,12 +189,14 @@ void exception_return(struct emu *e) {
     }
     if (to_thread) e->ipsr = 0;
     if (exception_can_enter(e)) { /* tail-chain: the frame stays where it is */
+        if (UNLIKELY(e->slow)) observe_return(e, value, false);
         e->cycles += TAIL_CHAIN_CYCLES;
         take(e, most_urgent(e), value);
         return;
     }
     e->cycles += EXIT_CYCLES;
     pop_frame(e, (value & 0xF) == 0xD);
+    if (UNLIKELY(e->slow)) observe_return(e, value, true);
     if (e->request == REQUEST_NONE && (e->ipsr == 0) != to_thread) {
         core_fault(e, EMU_FAULT_EXCEPTION_RETURN, value);
     } else if (e->request == REQUEST_NONE && to_thread && (e->scr & SCR_SLEEPONEXIT)) {

@@ -8,21 +8,20 @@ enum { DIR = 0x00, DIRCLR = 0x04, DIRSET = 0x08, DIRTGL = 0x0C, OUT = 0x10, OUTC
 enum { CFG_INEN = 2, CFG_PULLEN = 4, CFG_BITS = 0x47 };
 enum { WR_WRPMUX = 1 << 28, WR_WRPINCFG = 1 << 30, WR_HWSEL = 1u << 31 };
 
-/* Level of a pin that is read: what drives it outside, the output, or the pull; 0 without input buffer. */
-static uint32_t input(const struct port_group *g) {
+/* What drives a pin outside, its output, or its pull. */
+bool port_level(const struct emu *e, uint32_t group, uint32_t pin) {
+    const struct port_group *g = &e->port[group];
+    uint32_t bit = 1u << pin;
+    if (g->dir & bit) return (g->out & bit) != 0;
+    if (g->driven & bit) return (g->level & bit) != 0;
+    return (g->pincfg[pin] & CFG_PULLEN) && (g->out & bit);
+}
+
+/* IN shows pins whose input buffer is on. */
+static uint32_t input(const struct emu *e, uint32_t group) {
     uint32_t value = 0;
     for (uint32_t pin = 0; pin < 32; pin++) {
-        uint8_t configuration = g->pincfg[pin];
-        if (!(configuration & CFG_INEN)) continue;
-        uint32_t bit = 1u << pin, level;
-        if (g->dir & bit) {
-            level = g->out & bit;
-        } else if (g->driven & bit) {
-            level = g->level & bit;
-        } else {
-            level = configuration & CFG_PULLEN ? g->out & bit : 0;
-        }
-        value |= level;
+        if (e->port[group].pincfg[pin] & CFG_INEN && port_level(e, group, pin)) value |= 1u << pin;
     }
     return value;
 }
@@ -76,6 +75,7 @@ void port_write(struct emu *e, uint32_t index, uint32_t offset, uint32_t value, 
             bus_log(e, 0x41004400 + offset, true);
         }
     }
+    if (e->eic.control != 0 || e->eic.nmi_control != 0) eic_update(e);
 }
 
 uint32_t port_read(struct emu *e, uint32_t index, uint32_t offset, uint32_t lanes) {
@@ -96,7 +96,7 @@ uint32_t port_read(struct emu *e, uint32_t index, uint32_t offset, uint32_t lane
     case OUTCLR:
     case OUTSET:
     case OUTTGL: return g->out;
-    case IN: return input(g);
+    case IN: return input(e, group);
     case CTRL: return g->ctrl;
     case WRCONFIG: return 0;
     default: break;

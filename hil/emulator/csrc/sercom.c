@@ -14,6 +14,7 @@ enum { CTRLA = 0x00, CTRLB = 0x04, BAUD = 0x0C, INTENCLR = 0x14, INTFLAG = 0x18,
 enum { A_SWRST = 1, A_ENABLE = 2, A_MODE = 0x1C, A_MODE_USART = 0x04, A_IBON = 1 << 8, A_DORD = 1 << 30 };
 enum { B_SBMODE = 1 << 6, B_TXEN = 1 << 16, B_RXEN = 1 << 17 };
 enum { F_DRE = 1, F_TXC = 2, F_RXC = 4, F_RXS = 8, F_CTSIC = 16, F_RXBRK = 32, F_ERROR = 0x80 };
+enum { SYNC_SWRST = 1, SYNC_ENABLE = 2, SYNC_CTRLB = 4 };
 enum { S_PERR = 1, S_FERR = 2, S_BUFOVF = 4, S_COLL = 32 };
 enum { CHANNEL_SERCOM0_CORE = 0x14, DATA_BITS = 0x1FF, RX_DEPTH = 2 };
 
@@ -177,16 +178,32 @@ static void control_a_write(struct emu *e, uint32_t index, uint32_t value) {
         s->rx_count = 0;
         s->flags = 0;
     }
-    s->control_a = value;
+    /* While enabled, the rest is enable-protected. */
+    s->control_a = s->control_a & A_ENABLE ? (s->control_a & ~A_ENABLE) | (value & A_ENABLE) : value;
+}
+
+static void synchronize(struct emu *e, uint32_t index, uint32_t bits) {
+    sync_begin(e, &e->sercom[index].sync);
+    e->sercom[index].sync_bits = bits;
 }
 
 void sercom_write(struct emu *e, uint32_t index, uint32_t offset, uint32_t value, uint32_t lanes) {
     struct sercom *s = &e->sercom[index];
     uint32_t masked = value & lane_mask(lanes);
+    bool enabled = s->control_a & A_ENABLE;
     switch (offset) {
-    case CTRLA: control_a_write(e, index, merge(s->control_a, value, lanes)); break;
-    case CTRLB: s->control_b = merge(s->control_b, value, lanes); break;
+    case CTRLA:
+        control_a_write(e, index, merge(s->control_a, value, lanes));
+        synchronize(e, index, masked & A_SWRST ? SYNC_SWRST : SYNC_ENABLE);
+        break;
+    case CTRLB: {
+        uint32_t changeable = enabled ? B_TXEN | B_RXEN : ~0u;
+        s->control_b = (s->control_b & ~changeable) | (merge(s->control_b, value, lanes) & changeable);
+        if (enabled) synchronize(e, index, SYNC_CTRLB);
+        break;
+    }
     case BAUD:
+        if (enabled) break;
         s->baud = (uint16_t)merge(s->baud, value, lanes);
         if (lanes & 4) s->rxpl = (uint8_t)(value >> 16);
         break;
@@ -218,7 +235,8 @@ uint32_t sercom_read(struct emu *e, uint32_t index, uint32_t offset, uint32_t la
     case BAUD: return s->baud | (uint32_t)s->rxpl << 16;
     case INTENCLR: return s->interrupts | (uint32_t)s->interrupts << 16;
     case INTFLAG: return flags_of(s) | (uint32_t)s->status << 16;
-    case SYNCBUSY: return 0;
+    case SYNCBUSY:
+        return sync_busy(e, &s->sync, gclk_channel_microhertz(e, CHANNEL_SERCOM0_CORE + index)) ? s->sync_bits : 0;
     case ADDR: return s->address;
     case DATA:
         value = lanes & 1 ? data_read(s) : s->rx[0];

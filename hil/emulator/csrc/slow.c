@@ -174,6 +174,8 @@ void slow_run(struct emu *e, uint64_t until) {
             e->fetch_line = line;
         }
         if (e->kind[slot] == OP_UNDECODED) decode_line(e, line);
+        uint32_t pc = e->r[15];
         step(e, slot);
+        if (UNLIKELY(e->slow)) observe_step(e, pc, slot);
     } while (e->cycles < until && !e->attention && e->request == REQUEST_NONE);
 }

@@ -1,4 +1,4 @@
-/* state.h -- the chip's state and the internal interfaces between the parts of the core. */
+/* state.h -- the chip's state. */
 #ifndef STATE_H
 #define STATE_H
 
@@ -88,6 +88,12 @@ struct fifo {
     uint32_t head, count, size;
 };
 
+/* Synchronization of a register between the bus clock and a slow one. */
+struct sync {
+    bool pending;
+    uint64_t since_ps;
+};
+
 struct systick {
     uint32_t control, reload;
     uint32_t stopped;   /* value while disabled */
@@ -140,6 +146,8 @@ struct sercom {
     uint8_t rxpl, interrupts, flags, debug;
     uint16_t rx[2], rx_shift;
     uint8_t rx_count;
+    struct sync sync;
+    uint32_t sync_bits;
     bool rx_waits; /* a byte in rx_shift */
     uint16_t shift, hold; /* transmitter */
     bool shifting, holding;
@@ -148,6 +156,53 @@ struct sercom {
     uint64_t last_arrival_ps; /* of the byte before */
     bool arrived;             /* there was a byte before */
     uint32_t host_baud;
+};
+
+/* A timer's count since it was last started, stopped, written or given another clock. */
+struct counter {
+    bool running;
+    uint64_t base_ps;   /* when it stood at `base` */
+    uint64_t base;      /* count */
+    uint64_t seen;      /* ticks since base_ps that have been accounted for */
+};
+
+struct tc {
+    uint16_t control_a, event_control, read_request;
+    uint8_t control_b, control_c, debug, interrupts, flags;
+    bool stopped; /* STATUS.STOP */
+    uint32_t period, compare[2], captured;
+    struct counter counter;
+    struct sync sync;
+};
+
+struct rtc {
+    uint16_t control, event_control, read_request;
+    uint8_t interrupts, flags, debug, correction, alarm_mask;
+    uint32_t compare[2], period, captured;
+    struct counter counter;
+    struct sync sync;
+};
+
+struct wdt {
+    uint8_t control, config, early_warning, interrupts, flags;
+    uint64_t cleared_ps; /* start of the current period */
+    struct sync sync;
+};
+
+struct eic {
+    uint8_t control, nmi_control, nmi_flag;
+    uint32_t event_control, interrupts, flags, wakeup, config[2];
+    uint32_t levels; /* of the 16 lines and, bit 16, NMI, as last seen */
+};
+
+struct dsu {
+    uint32_t address, length, data, dcc[2];
+    uint8_t status_a;
+};
+
+struct mtb {
+    uint32_t position, master, flow;
+    bool begin; /* the next packet is the first after a start */
 };
 
 struct debug_unit {
@@ -204,6 +259,13 @@ struct emu {
     struct port_group port[2];
     struct sercom sercom[SERCOMS];
     uint32_t write_protect[3]; /* PAC0..2 */
+    struct tc tc[TIMERS];
+    struct rtc rtc;
+    struct wdt wdt;
+    struct eic eic;
+    struct dsu dsu;
+    struct mtb mtb;
+    struct observer *observer; /* profile and trace, or NULL */
 
     struct emu_unmodelled unmodelled[UNMODELLED];
     uint32_t unmodelled_count;
@@ -214,101 +276,6 @@ struct emu {
     uint8_t kind[LINES * LINE_SLOTS];
     struct op ops[LINES * LINE_SLOTS];
 };
-
-/* decode.c */
-extern const uint8_t op_cost[];
-void decode_init(struct emu *e);
-void decode_line(struct emu *e, uint32_t line);
-void decode_forget(struct emu *e, uint32_t line);
-void decode_forget_range(struct emu *e, uint32_t address, uint32_t n);
-uint32_t decode_cost(const struct emu *e, uint32_t slot);
-
-/* fast.c, slow.c: run until `until` (fast: at least up to it, in whole lines) or attention. */
-void fast_run(struct emu *e, uint64_t limit);
-const void *const *fast_handlers(void);
-void slow_run(struct emu *e, uint64_t until);
-
-/* debug.c */
-void debug_access(struct emu *e, uint32_t address, uint32_t size, bool is_write);
-
-/* core.c */
-void core_fault(struct emu *e, uint32_t kind, uint32_t address);
-
-/* exception.c */
-bool exception_preempts(const struct emu *e, uint32_t exception);
-bool exception_can_enter(const struct emu *e);
-bool exception_would_wake(const struct emu *e);
-void exception_enter_pending(struct emu *e);
-void exception_return(struct emu *e);
-void exception_hardfault(struct emu *e);
-uint32_t exception_xpsr(const struct emu *e);
-void exception_set_apsr(struct emu *e, uint32_t value);
-uint32_t special_read(const struct emu *e, uint32_t which);
-void special_write(struct emu *e, uint32_t which, uint32_t value);
-void irq_set_level(struct emu *e, uint32_t irq, bool up);
-
-/* bus.c: data accesses. On a fault e->request is REQUEST_FAULT and the value 0.
- * e->cycles is the cycle at which the instruction began; wait states are added to it. */
-uint32_t bus_read(struct emu *e, uint32_t address, uint32_t size);
-void bus_write(struct emu *e, uint32_t address, uint32_t size, uint32_t value);
-uint32_t flash_miss(struct emu *e, uint32_t line); /* cycles it costs; also called when hits cost */
-void flash_timing(struct emu *e);
-void bus_log(struct emu *e, uint32_t address, bool is_write);
-
-/* Peripherals: word offset and byte lanes (bit i: byte i of the word). */
-typedef uint32_t (*peripheral_read)(struct emu *e, uint32_t index, uint32_t offset, uint32_t lanes);
-typedef void (*peripheral_write)(struct emu *e, uint32_t index, uint32_t offset, uint32_t value, uint32_t lanes);
-#define PERIPHERAL(name)                                                                        \
-    uint32_t name##_read(struct emu *e, uint32_t index, uint32_t offset, uint32_t lanes);       \
-    void name##_write(struct emu *e, uint32_t index, uint32_t offset, uint32_t value, uint32_t lanes)
-PERIPHERAL(pm);
-PERIPHERAL(sysctrl);
-PERIPHERAL(gclk);
-PERIPHERAL(nvmctrl);
-PERIPHERAL(port);
-PERIPHERAL(dsu);
-PERIPHERAL(sercom);
-PERIPHERAL(pac);
-
-uint32_t scs_read(struct emu *e, uint32_t address, uint32_t size);
-void scs_write(struct emu *e, uint32_t address, uint32_t size, uint32_t value);
-void systick_catch_up(struct emu *e);
-uint64_t systick_next(const struct emu *e);
-void systick_service(struct emu *e);
-
-/* time.c: events and virtual time */
-uint64_t time_now_ps(const struct emu *e);
-uint64_t time_cycle_of(const struct emu *e, uint64_t ps);
-uint64_t time_of_ticks(uint64_t ticks, uint64_t microhertz);   /* ps, rounded down */
-uint64_t time_ticks_in(uint64_t ps, uint64_t microhertz);
-void event_schedule(struct emu *e, uint32_t source, uint64_t ps);
-void event_cancel(struct emu *e, uint32_t source);
-void event_update(struct emu *e);
-void event_service(struct emu *e);
-bool event_only_free_running(const struct emu *e);
-
-/* clock.c, nvm.c, sercom.c */
-void clock_reset(struct emu *e);
-void clock_update(struct emu *e);
-void clock_event(struct emu *e);
-uint64_t gclk_channel_microhertz(const struct emu *e, uint32_t channel);
-void nvm_reset(struct emu *e);
-void nvm_power_on(struct emu *e);
-void nvm_event(struct emu *e);
-const uint8_t *nvm_aux(const struct emu *e, uint32_t address, uint32_t size);
-void nvm_load_page(struct emu *e, uint32_t address, uint32_t size, uint32_t value);
-void sercom_reset(struct emu *e, uint32_t index);
-void sercom_tx_event(struct emu *e, uint32_t index);
-void sercom_rx_event(struct emu *e, uint32_t index);
-bool sercom_transmitting(const struct emu *e);
-bool sercom_offer(struct emu *e);
-uint64_t sercom_polling_ps(const struct emu *e);
-void port_reset(struct emu *e);
-
-/* fifo.c */
-bool fifo_push(struct fifo *f, uint8_t byte);
-int fifo_pop(struct fifo *f);
-void fifo_free(struct fifo *f);
 
 /* Bits of a word covered by byte lanes. */
 static inline uint32_t lane_mask(uint32_t lanes) {
@@ -331,5 +298,7 @@ static inline uint32_t address_half(const struct emu *e, uint32_t address) {
     if (address - RAM_BASE < e->ram_bytes) return RAM_HALF0 + ((address - RAM_BASE) >> 1);
     return ~0u;
 }
+
+#include "parts.h"
 
 #endif

@@ -8,6 +8,8 @@
 
 typedef unsigned __int128 u128;
 
+enum { TC_ONESHOT = 4 };
+
 static const uint64_t PS_UHZ = 1000000000000000000u; /* picoseconds times microhertz in one tick */
 
 uint64_t time_of_ticks(uint64_t ticks, uint64_t microhertz) {
@@ -64,6 +66,12 @@ static void fire(struct emu *e, uint32_t source) {
         clock_event(e);
     } else if (source == EVENT_NVM) {
         nvm_event(e);
+    } else if (source == EVENT_RTC) {
+        rtc_event(e);
+    } else if (source == EVENT_WDT || source == EVENT_WDT_EARLY) {
+        wdt_event(e, source == EVENT_WDT_EARLY);
+    } else {
+        tc_event(e, source - EVENT_TC);
     }
 }
 
@@ -84,6 +92,9 @@ void event_service(struct emu *e) {
 /* Nothing is under way that ends by itself: no transmission, no flash operation, no start-up. */
 bool event_only_free_running(const struct emu *e) {
     if (e->when_ps[EVENT_OSCILLATOR] != NEVER || e->when_ps[EVENT_NVM] != NEVER) return false;
+    for (uint32_t i = 0; i < e->timers; i++) {
+        if (e->tc[i].counter.running && e->tc[i].control_b & TC_ONESHOT) return false;
+    }
     for (uint32_t i = 0; i < SERCOMS; i++) {
         if (e->when_ps[EVENT_SERCOM_TX + i] != NEVER || e->when_ps[EVENT_SERCOM_RX + i] != NEVER) return false;
     }
