@@ -144,6 +144,16 @@ def test_an_unknown_rig_lists_the_known_ones(model: Path, out: Path, capsys: pyt
     assert "emulatr: no such rig; did you mean 'emulator'?" in err
 
 
+def test_a_demo_on_an_unknown_rig_fails_before_it_trains(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not after minutes; nothing is made."""
+    code, _, err = call(capsys, "demo", model, "--out", tmp_path / "new", "--rig", "emulatr")
+    assert code == EXIT_RIG
+    assert "no such rig" in err
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_missing_artefact_says_what_makes_it(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`build`, `flash` and `run` alike; nothing is written."""
     for command in ("build", "flash", "run"):

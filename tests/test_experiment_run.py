@@ -72,7 +72,7 @@ def test_a_run_is_exact_and_complete(host_rig: HostRig) -> None:
     assert sum(map(sum, result.confusion)) == 5
     assert sum(result.confusion[i][i] for i in range(3)) == round(5 * result.accuracy["device"])
     assert result.hashes["artefact"] == ARTEFACT.sha256()
-    assert set(result.hashes) == {"recipe", "data", "artefact", "elf", "rig", "commit"}
+    assert set(result.hashes) == {"recipe", "data", "artefact", "elf", "rig", "outputs", "commit"}
     assert [len(t.device_q15) for t in result.trajectories] == [9, 9]
     assert all(t.device_q15 == t.twin_q15 for t in result.trajectories)
     assert result.notes[0] == "a note"

@@ -22,9 +22,10 @@ from hil.errors import (
     UsageError,
     WrongFirmware,
 )
+from hil.link.codec import Frame, encode_body, encode_frame
 from hil.link.conversation import REPEATS
 from hil.link.device import Device
-from hil.link.schema import Crash
+from hil.link.schema import Crash, Flag, Kind
 from hil.trace import Tier
 
 SEQUENCE = np.arange(30, dtype=np.int16).reshape(10, 3)
@@ -157,6 +158,16 @@ def test_text_and_noise_between_frames_do_no_harm() -> None:
         assert device.lines[0] == "m-ready"
 
 
+def test_answers_from_before_hello_are_passed_over() -> None:
+    """Another program has just been killed: what it had asked for still comes in, with the numbers of HELLO."""
+    stale = encode_frame(Frame(Kind.ECHOED, 0, 1, Flag.LAST, b"old")) + encode_frame(
+        Frame(Kind.ERROR, 0, 1, Flag.LAST, encode_body(Kind.ERROR, code=3, request=8, detail=0))
+    )
+    with connected(extra=stale) as (device, _):
+        assert device.hello().inputs == 3
+    assert device.repetitions == 0
+
+
 def test_the_numbering_wraps() -> None:
     """Request 256 has number 0 and is answered."""
     with connected() as (device, _):
@@ -280,6 +291,15 @@ def test_features_that_do_not_fit_are_refused(features: Any) -> None:
         device.hello()
         with pytest.raises(UsageError, match=r"takes int16 \[T, 3\]"):
             device.run_sequence(features)
+    assert fake.requests == [HELLO]
+
+
+def test_a_model_whose_states_fit_no_frame_is_refused() -> None:
+    """The firmware says that no step with states fits: the host does not divide by it."""
+    with connected(max_steps=0) as (device, fake):
+        device.hello()
+        with pytest.raises(UsageError, match="too wide for the link"):
+            device.run_sequence(SEQUENCE)
     assert fake.requests == [HELLO]
 
 

@@ -240,6 +240,7 @@ def demo(model: str, out: Path | None, rig: str, compiler: str | None, force: bo
     from hil.experiment.stages import make_data, make_features, make_models
 
     recipe = find_recipe(model)
+    check_bench(rig, compiler)
     with _workspace(recipe, out, force) as ws:
         make_data(recipe, ws)
         make_features(recipe, ws)
@@ -266,6 +267,15 @@ def find_recipe(model: str) -> Recipe:
             known = ", ".join(sorted(shipped))
             raise UsageError(f"no model {model!r}{suggest(name, shipped)}; give a recipe folder, or one of {known}")
     return load_recipe(model)
+
+
+def check_bench(rig: str, compiler: str | None) -> None:
+    """Whatever would fail after minutes of training fails now.  Raises `RigError`, `UsageError` or `ToolError`."""
+    from hil.firmware import find_compiler
+    from hil.rig import load_rig_file
+
+    load_rig_file(rig)
+    find_compiler(compiler)
 
 
 @contextmanager

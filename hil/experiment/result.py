@@ -74,7 +74,8 @@ class Result:
         tier: What the cycles are worth.
         compiler: Name and version.
         clock_hz: CPU clock.
-        hashes: SHA-256 of ``recipe``, ``data``, ``artefact``, ``elf``, ``rig``, and the ``commit``.
+        hashes: SHA-256 of ``recipe``, ``data``, ``artefact``, ``elf``, ``rig``, of the device's ``outputs`` (all
+            states and logits), and the ``commit``.
         labels: Class names.
         accuracy: Fraction correct on the same test clips, by model in order of display:
             ``float GRU``, ``float eGRU``, ``quantized eGRU``, ``device``.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -162,6 +163,7 @@ def _result(
             "artefact": artefact.sha256(),
             "elf": firmware.elf_sha256,
             "rig": rig.sha256,
+            "outputs": _outputs_sha256(run.got),
             "commit": commit(),
         },
         labels=artefact.labels,
@@ -191,6 +193,14 @@ def _result(
         seconds=dict(background.seconds),
         notes=(*background.notes, *run.notes, *_notes(features, run)),
     )
+
+
+def _outputs_sha256(traces: list[Trace]) -> str:
+    """Of all states and logits in order: equal runs have equal hashes."""
+    digest = hashlib.sha256()
+    for trace in traces:
+        digest.update(trace.states_q15.astype("<i2").tobytes() + trace.logits.astype("<i4").tobytes())
+    return digest.hexdigest()
 
 
 def _cycles(traces: list[Trace]) -> tuple[tuple[int, ...], tuple[int, ...], int]:

@@ -122,6 +122,8 @@ class Conversation:
         """Read up to the answer's last frame; fewer than ``count`` in ``got`` means that some were damaged."""
         while True:
             frame = self.next(time.monotonic() + timeout_s, want.name, request.seq)
+            if request.kind == Kind.HELLO and not self._answers_hello(frame):
+                continue  # still of the conversation before
             if frame.kind == Kind.ERROR:
                 self._seq = (request.seq + 1) % 256  # a refusal is an answer
             self.raise_refusal(frame, request.name)
@@ -133,6 +135,10 @@ class Conversation:
             got[index] = frame
             if frame.flags & Flag.LAST:
                 return
+
+    def _answers_hello(self, frame: Frame) -> bool:
+        refusal = frame.kind == Kind.ERROR and self.fields(frame)["request"] == Kind.HELLO
+        return frame.kind == Kind.IS_HELLO or refusal
 
     def raise_refusal(self, frame: Frame, request: str) -> None:
         """Raise `DeviceRefusal` for an ERROR frame."""

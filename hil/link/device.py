@@ -15,7 +15,7 @@ import serial
 from hil.errors import ProtocolError, UsageError, WrongFirmware
 from hil.link.codec import Frame
 from hil.link.conversation import Conversation
-from hil.link.schema import PROTOCOL_VERSION, Crash, Kind
+from hil.link.schema import MAX_BODY, PROTOCOL_VERSION, Crash, Kind
 from hil.trace import LayerTrace, Tier, Trace
 
 BENCH_CALL_S = 1.0
@@ -277,6 +277,11 @@ class Device:
 
     def _check_features(self, features: npt.NDArray[np.int16], known: Hello) -> None:
         fits = features.ndim == 2 and features.shape[1] == known.inputs and 1 <= len(features) < 1 << 16
+        if known.inputs and not known.max_steps:
+            raise UsageError(
+                f"the model on {self.rig} is too wide for the link: {known.inputs} inputs or {known.states} states "
+                f"do not fit a frame of {MAX_BODY} bytes. Use fewer."
+            )
         if features.dtype != np.int16 or not fits:
             raise UsageError(
                 f"features are {features.dtype} {list(features.shape)}, "
