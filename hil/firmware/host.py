@@ -19,6 +19,9 @@ from hil.firmware.compiler import WARNINGS, run_tool
 LIBRARY_PARTS = ("kernels", "link")
 _FLAGS = ("-std=c99", *WARNINGS, "-O1", "-g", "-fno-common", "-I.")
 _UNDEFINED = ("-fsanitize=undefined", "-fno-sanitize-recover=all")
+_TRIAL = "int twice(int x);\nint twice(int x) { return 2 * x; }\nint main(void) { return twice(0); }\n"
+_TRAP = ("-fsanitize=undefined", "-fsanitize-undefined-trap-on-error")
+"""Without a message, but without a run-time library that a shared library could lack."""
 _ADDRESS = ("-fsanitize=address", "-fno-omit-frame-pointer")
 
 
@@ -31,8 +34,8 @@ def compile_host_library(
     Args:
         sources: C by file name; sees the parts' headers as ``"kernels/..."``, ``"link/..."``.
         out: Folder for the library; made if missing.
-        sanitize: Undefined behaviour ends the process with a message.  (The address sanitizer cannot be loaded
-            into a running Python: `compile_host_app` has it.)
+        sanitize: Undefined behaviour ends the process, with a message where the compiler's run-time library can be
+            loaded.  (The address sanitizer's cannot be loaded into a running Python: `compile_host_app` has it.)
         parts: Folders of ``firmware``.
 
     Returns:
@@ -42,8 +45,8 @@ def compile_host_library(
         ToolError: There is no C compiler, or it failed.
     """
     files = {**src.firmware_tree(parts), **src.generated_files(sources)}
-    flags = [*_FLAGS, "-fPIC", *(_supported(_UNDEFINED) if sanitize else ())]
-    return _compile(files, flags, ["-shared"], out, "libfirmware", ".so")
+    checks = (_loadable(_UNDEFINED) or _loadable(_TRAP)) if sanitize else ()
+    return _compile(files, [*_FLAGS, "-fPIC", *checks], ["-shared"], out, "libfirmware", ".so")
 
 
 def compile_host_app(sources: Mapping[str, str], out: Path, *, sanitize: bool = True) -> Path:
@@ -62,7 +65,7 @@ def compile_host_app(sources: Mapping[str, str], out: Path, *, sanitize: bool = 
         ToolError: There is no C compiler, or it failed.
     """
     files = {**src.firmware_tree(src.HOST_APP_PARTS), **src.generated_files(sources)}
-    checks = [*_supported(_UNDEFINED), *_supported(_ADDRESS)] if sanitize else []
+    checks = [*_runnable(_UNDEFINED), *_runnable(_ADDRESS)] if sanitize else []
     flags = [*_FLAGS, *checks]
     identity = src.build_id(files, [*find_host_compiler(), *flags])
     files[f"{src.GENERATED}/{src.BUILD_ID_FILE}"] = src.build_id_source(identity)
@@ -86,13 +89,23 @@ def find_host_compiler() -> tuple[str, ...]:
 
 
 @functools.cache
-def _supported(flags: tuple[str, ...]) -> tuple[str, ...]:
+def _runnable(flags: tuple[str, ...]) -> tuple[str, ...]:
     """The flags if a program that is compiled with them runs here, else none."""
+    return _tried(flags, ["./try"])
+
+
+@functools.cache
+def _loadable(flags: tuple[str, ...]) -> tuple[str, ...]:
+    """The flags if a library that is compiled with them can be loaded into Python, else none."""
+    return _tried((*flags, "-fPIC", "-shared"), [sys.executable, "-c", "import ctypes; ctypes.CDLL('./try')"]) and flags
+
+
+def _tried(flags: tuple[str, ...], use: list[str]) -> tuple[str, ...]:
     with tempfile.TemporaryDirectory() as name:
-        (Path(name) / "try.c").write_text("int main(void) { return 0; }\n", encoding="utf-8")
+        (Path(name) / "try.c").write_text(_TRIAL, encoding="utf-8")
         try:
             run_tool([*find_host_compiler(), *flags, "try.c", "-o", "try"], "trying flags", Path(name))
-            run_tool([str(Path(name) / "try")], "trying flags")
+            run_tool(use, "trying flags", Path(name))
         except ToolError:
             return ()
     return flags
