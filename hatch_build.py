@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import runpy
+import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +27,22 @@ class CoreBuildHook(BuildHookInterface):  # type: ignore[type-arg]
         library = root / "hil" / "emulator" / "_core.so"
         build(library)
         build_data["artifacts"].append("hil/emulator/_core.so")
+        commit = Path(self.directory) / "commit.txt"
+        commit.parent.mkdir(parents=True, exist_ok=True)
+        commit.write_text(_commit(root))
+        build_data["force_include"][str(commit)] = "hil/_resources/commit.txt"
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{_platform()}"
 
 
-def _platform() -> str:
-    import sysconfig
+def _commit(root: Path) -> str:
+    """What reports of the installed package cite; empty outside a checkout."""
+    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--dirty", "--match="]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
 
+
+def _platform() -> str:
     return sysconfig.get_platform().replace("-", "_").replace(".", "_")

@@ -49,9 +49,14 @@ def version(package: str) -> str:
 
 
 def commit() -> str:
-    """The checkout's commit, ``-dirty`` if tracked files differ from it; ``"none"`` outside a checkout."""
+    """
+    The checkout's commit, ``-dirty`` if tracked files differ from it.
+
+    An installed package names the commit it was built from; ``"none"`` if that was no checkout.
+    """
     if not (_PACKAGE.parent / ".git").exists():
-        return "none"
+        built_from = _PACKAGE / "_resources" / "commit.txt"
+        return (built_from.read_text().strip() if built_from.is_file() else "") or "none"
     command = ["git", "-C", str(_PACKAGE.parent), "describe", "--always", "--abbrev=40", "--dirty", "--match="]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
