@@ -21,7 +21,7 @@ void core_fault(struct emu *e, uint32_t kind, uint32_t address) {
     e->attention = 1;
 }
 
-static void record_fault(struct emu *e) {
+void core_record_fault(struct emu *e) {
     struct emu_fault *f = &e->last_fault;
     f->kind = e->fault_kind;
     f->address = e->fault_address;
@@ -33,7 +33,7 @@ static void record_fault(struct emu *e) {
 }
 
 static void take_fault(struct emu *e) {
-    record_fault(e);
+    core_record_fault(e);
     e->request = REQUEST_NONE;
     exception_hardfault(e);
     e->caught = e->debug && e->debugger.setup.catch_fault && !e->locked;
@@ -134,7 +134,7 @@ static bool wakes(struct emu *e) {
 static void check_flash_speed(struct emu *e) {
     if (!e->flash_too_fast || e->sleeping || e->r[15] >= e->flash_bytes) return;
     core_fault(e, EMU_FAULT_WAIT_STATES, e->r[15]);
-    record_fault(e);
+    core_record_fault(e);
     e->request = REQUEST_NONE;
     e->locked = true;
 }

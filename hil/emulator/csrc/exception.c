@@ -126,6 +126,7 @@ static void enter(struct emu *e, uint32_t return_address) {
     uint64_t begun = e->cycles;
     uint32_t exc_return = e->ipsr != 0 ? 0xFFFFFFF1u : stack_is_process(e) ? 0xFFFFFFFDu : 0xFFFFFFF9u;
     if (!push_frame(e, return_address)) { /* a fault while stacking is a HardFault, or lockup inside one */
+        core_record_fault(e);
         if (e->active & (bit(EXC_HARDFAULT) | bit(EXC_NMI))) {
             e->locked = true;
             return;

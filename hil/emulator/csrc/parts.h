@@ -20,6 +20,7 @@ void debug_access(struct emu *e, uint32_t address, uint32_t size, bool is_write)
 
 /* core.c */
 void core_fault(struct emu *e, uint32_t kind, uint32_t address);
+void core_record_fault(struct emu *e);
 
 /* exception.c */
 bool exception_preempts(const struct emu *e, uint32_t exception);
