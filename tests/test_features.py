@@ -13,7 +13,8 @@ from hil.clip import Clip
 from hil.datasets import load_dataset
 from hil.errors import UsageError
 from hil.features import extract, extract_set, fit_frontend, frame_count
-from hil.features.spectrum import fft_points, frames_of, hann_q15, log_mel, magnitude, mel_weights_q15
+from hil.features.spectrum import frames_of, log_mel, magnitude
+from hil.features.tables import fft_points, hann_q15, mel_weights_q15
 from hil.recipe import DataRecipe, FeatureRecipe
 
 LOG_MEL = FeatureRecipe()
@@ -49,54 +50,38 @@ def _at(clip: Clip, level_db: float) -> Clip:
     return _clip(np.rint(real * 3277 * 10 ** (level_db / 20)).clip(-32768, 32767), clip.name)
 
 
-def _exact_magnitude(frame, bands):
-    """The definition of `hil.features.spectrum`, written as sums."""
-    points = len(frame)
-    angles = [2 * math.pi * n / points for n in range(points)]
-    raw = []
-    for k in range(bands):
-        re = math.floor(
-            math.fsum(int(s) * math.cos(angles[n * k % points]) for n, s in enumerate(frame)) / points + 0.5
-        )
-        im = math.floor(
-            math.fsum(-int(s) * math.sin(angles[n * k % points]) for n, s in enumerate(frame)) / points + 0.5
-        )
-        raw.append(min(32767, math.floor(math.sqrt(re * re + im * im) + 0.5)))
-    return raw
+def _real_magnitude(frame, bands):
+    """The paper's features in real numbers."""
+    return np.abs(np.fft.rfft(frame.astype(float)))[:bands] / len(frame)
 
 
-def _exact_log_mel(frame, bands, rate_hz, low_hz, high_hz):
+def _real_log_mel(frame, bands, rate_hz, low_hz, high_hz):
+    """Logarithm of the energy of windowed samples in triangles, in real numbers; with the floor of the definition."""
     window, points = len(frame), fft_points(len(frame))
-    u = [(int(s) * int(w) + 2**14) >> 15 for s, w in zip(frame, hann_q15(window), strict=True)]
-    power = []
-    for k in range(points // 2 + 1):
-        turns = [2 * math.pi * (n * k % points) / points for n in range(window)]
-        re = math.floor(16 * math.fsum(s * math.cos(a) for s, a in zip(u, turns, strict=True)) / points + 0.5)
-        im = math.floor(16 * math.fsum(-s * math.sin(a) for s, a in zip(u, turns, strict=True)) / points + 0.5)
-        power.append(re * re + im * im)
-    weights = mel_weights_q15(bands, points, rate_hz, low_hz, high_hz).astype(int).tolist()
-    energy = [sum(w * p for w, p in zip(row, power, strict=True)) for row in weights]
-    return [math.floor(1024 * (math.log2(e + 2**15) - 31) + 0.5) for e in energy]
+    power = np.abs(np.fft.rfft(frame * (hann_q15(window) / 32768), points) / points) ** 2
+    energy = mel_weights_q15(bands, points, rate_hz, low_hz, high_hz) / 32768 @ power
+    return 1024 * (np.log2(energy + 2.0**-8) - 8)
 
 
 @pytest.mark.parametrize("amplitude", [3, 300, 10000])
-def test_magnitude_is_its_definition(amplitude):
-    """Magnitudes equal the sums of the definition, value for value."""
-    frames = frames_of(_noise(amplitude, seed=amplitude), 128, 128, 5)
+def test_magnitude_is_close_to_the_real_one(amplitude):
+    """Magnitudes are within two steps and a half of the real ones, at every level."""
+    frames = frames_of(_noise(amplitude, seed=amplitude), 128, 128, 50)
     got, clipped = magnitude(frames, 64)
 
-    assert got.tolist() == [_exact_magnitude(frame, 64) for frame in frames]
+    assert np.abs(got - [_real_magnitude(frame, 64) for frame in frames]).max() <= 2.5
     assert clipped == 0
 
 
 @pytest.mark.parametrize(("window", "amplitude"), [(256, 3), (256, 10000), (200, 300)])
-def test_log_mel_is_its_definition(window, amplitude):
-    """Log-mel values equal the definition in exact integers, also for a window that the FFT pads."""
-    frames = frames_of(_noise(amplitude, seed=window), window, 128, 3)
+def test_log_mel_is_close_to_the_real_one(window, amplitude):
+    """Log-mel values are within 0.02 octaves of the real ones, the mean within 0.002; also where the FFT pads."""
+    frames = frames_of(_noise(amplitude, seed=window), window, 128, 40)
+    real = np.array([_real_log_mel(frame, 20, 8000, 60.0, 3800.0) for frame in frames])
+    difference = log_mel(frames, 20, 8000, 60.0, 3800.0) - real
 
-    assert log_mel(frames, 20, 8000, 60.0, 3800.0).tolist() == [
-        _exact_log_mel(frame, 20, 8000, 60.0, 3800.0) for frame in frames
-    ]
+    assert np.abs(difference).max() < 20
+    assert abs(difference.mean()) < 2
 
 
 @pytest.mark.parametrize(("window", "points"), [(2, 2), (127, 128), (128, 128), (129, 256), (4096, 4096)])

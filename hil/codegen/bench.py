@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from hil.artefact import EmbeddedGruLayer, Rows
+from hil.artefact import EmbeddedGruLayer, FrontEnd, Rows
 from hil.codegen.c_text import buffer, constant, float_constant, hash_bytes
+from hil.codegen.frontend import frontend_buffers, frontend_constants
 from hil.codegen.layers import embedded_gru_part
 from hil.codegen.model import MODEL_FILE
 from hil.errors import UsageError, suggest
@@ -119,7 +121,8 @@ def emit_bench_c(inputs: int = 64, units: int = 30, seed: int = 1, kernels: Sequ
         inputs: D of the recurrent kernels.
         units: H.
         seed: Of weights and inputs.
-        kernels: Out of `BENCH_KERNELS`, in the order of their numbers on the link; all of them if empty.
+        kernels: Out of `BENCH_KERNELS` and `FRONT_ENDS`, in the order of their numbers on the link; empty: all of
+            `BENCH_KERNELS`.
 
     Returns:
         File name to text; equal arguments give equal text.
@@ -134,7 +137,7 @@ def emit_bench_c(inputs: int = 64, units: int = 30, seed: int = 1, kernels: Sequ
         inputs=inputs,
         units=units,
         seed=seed,
-        includes="\n".join(f'#include "kernels/{header}"' for header in sorted({k.header for k in made.values()})),
+        includes="\n".join(f'#include "{header}"' for header in sorted({k.header for k in made.values()})),
         steps=STEPS,
         hash=hash_bytes("model_artefact_hash", bytes(32), "no model"),
         count=len(made),
@@ -147,7 +150,7 @@ def emit_bench_c(inputs: int = 64, units: int = 30, seed: int = 1, kernels: Sequ
 def _check(inputs: int, units: int, names: Sequence[str]) -> None:
     for name in names:
         if name not in _MAKERS:
-            raise UsageError(f"no kernel {name!r}{suggest(name, _MAKERS)}. Known: {', '.join(BENCH_KERNELS)}")
+            raise UsageError(f"no kernel {name!r}{suggest(name, _MAKERS)}. Known: {', '.join(_MAKERS)}")
     if len(set(names)) != len(names):
         raise UsageError(f"a kernel is named twice: {', '.join(names)}")
     if not (inputs >= 1 and units >= 1 and inputs + units <= MAX_FAN_IN):
@@ -171,7 +174,7 @@ def _embedded_gru(inputs: int, units: int, rng: random.Random) -> _Kernel:
     x = np.zeros((STEPS, stride), np.int16)
     x[:, :inputs] = to_q15(_uniform(rng, STEPS * inputs, 0.99)).reshape(STEPS, inputs)
     table = constant("embedded_gru_step_inputs", x, "[STEPS][D] Q15, D rounded up to even: a step's x is aligned to 4")
-    return _Kernel("embedded_gru.h", "int16_t", stride, table + part.definitions, part.run)
+    return _Kernel("kernels/embedded_gru.h", "int16_t", stride, table + part.definitions, part.run)
 
 
 def _float_gru(inputs: int, units: int, rng: random.Random) -> _Kernel:
@@ -187,14 +190,14 @@ def _float_gru(inputs: int, units: int, rng: random.Random) -> _Kernel:
         + f"static const struct float_gru bench_gru = {{bench_gru_weight, bench_gru_bias, {inputs}, {units}}};\n"
     )
     run = "float_gru_step(&bench_gru, float_gru_step_x, bench_gru_h, bench_gru_scratch);"
-    return _Kernel("float_gru.h", "float", inputs, definitions, run)
+    return _Kernel("kernels/float_gru.h", "float", inputs, definitions, run)
 
 
 def _float_function(name: str, bound: float) -> Callable[[int, int, random.Random], _Kernel]:
     def make(inputs: int, units: int, rng: random.Random) -> _Kernel:
         table = float_constant(f"{name}_inputs", _uniform(rng, STEPS, bound), "[STEPS]")
         definitions = f"{table}static volatile float {name}_y;\n"
-        return _Kernel("float_math.h", "float", 1, definitions, f"{name}_y = {name}(*{name}_x);")
+        return _Kernel("kernels/float_math.h", "float", 1, definitions, f"{name}_y = {name}(*{name}_x);")
 
     return make
 
@@ -202,7 +205,25 @@ def _float_function(name: str, bound: float) -> Callable[[int, int, random.Rando
 def _softsign(inputs: int, units: int, rng: random.Random) -> _Kernel:
     values = (_uniform(rng, STEPS, 8.0) * (1 << 15)).astype(np.int32)
     definitions = constant("softsign_q15_inputs", values, "[STEPS] Q15") + "static volatile int16_t softsign_q15_y;\n"
-    return _Kernel("softsign.h", "int32_t", 1, definitions, "softsign_q15_y = softsign_q15(*softsign_q15_x);")
+    return _Kernel("kernels/softsign.h", "int32_t", 1, definitions, "softsign_q15_y = softsign_q15(*softsign_q15_x);")
+
+
+def _front_end(name: str, frontend: FrontEnd) -> Callable[[int, int, random.Random], _Kernel]:
+    """One frame of noise at a quarter of full scale to one feature vector; its D and F are the front end's own."""
+
+    def make(inputs: int, units: int, rng: random.Random) -> _Kernel:
+        stride = frontend.window + frontend.window % 2
+        samples = to_q15(_uniform(rng, STEPS * stride, 0.25))
+        definitions = (
+            constant(f"{name}_inputs", samples, "[STEPS][W] Q15, W rounded up to even")
+            + frontend_constants(f"bench_{name}", frontend)
+            + frontend_buffers(f"bench_{name}", frontend, samples=False)
+            + buffer("int16_t", f"bench_{name}_x", frontend.features, "[F]")
+        )
+        run = f"(void)frontend_frame(&bench_{name}, {name}_x, bench_{name}_work, bench_{name}_x);"
+        return _Kernel("frontend/frontend.h", "int16_t", stride, definitions, run)
+
+    return make
 
 
 def _uniform(rng: random.Random, count: int, bound: float) -> npt.NDArray[np.float32]:
@@ -215,6 +236,18 @@ def _choose(rng: random.Random, values: Sequence[int], shape: tuple[int, ...]) -
     return np.array(picked, np.int64).reshape(shape)
 
 
+def _plain(kind: Literal["log-mel", "magnitude"], rate_hz: int, window: int, hop: int, bands: int) -> FrontEnd:
+    return FrontEnd(kind, rate_hz, window, hop, 60.0, 0.475 * rate_hz, 1, 2, np.zeros(bands, np.int16))
+
+
+FRONT_ENDS = {
+    "frontend_magnitude": _plain("magnitude", 8000, 128, 128, 64),
+    "frontend_log_mel": _plain("log-mel", 8000, 256, 128, 32),
+    "frontend_log_mel_10ms": _plain("log-mel", 8000, 200, 80, 40),
+    "frontend_log_mel_16khz": _plain("log-mel", 16000, 400, 160, 40),
+}
+"""Front ends for BENCH: the paper's, the recipes' log-mel, and 25/10 ms at 8 and 16 kHz."""
+
 _MAKERS: dict[str, Callable[[int, int, random.Random], _Kernel]] = {
     "embedded_gru_step": _embedded_gru,
     "float_gru_step": _float_gru,
@@ -224,4 +257,6 @@ _MAKERS: dict[str, Callable[[int, int, random.Random], _Kernel]] = {
 }
 
 BENCH_KERNELS = tuple(_MAKERS)
-"""Kernels that `emit_bench_c` knows; each is called like its C function."""
+"""Kernels that `emit_bench_c` measures if none is named; each is called like its C function."""
+
+_MAKERS |= {name: _front_end(name, frontend) for name, frontend in FRONT_ENDS.items()}

@@ -17,7 +17,8 @@ import numpy.typing as npt
 from hil.artefact import MAX_SHIFT, FrontEnd
 from hil.clip import Clip
 from hil.errors import UsageError
-from hil.features.spectrum import fft_points, frames_of, log_mel, magnitude, mel_weights_q15
+from hil.features.spectrum import frames_of, log_mel, magnitude
+from hil.features.tables import fft_points, mel_bands
 from hil.fixed import INT16_MAX, INT16_MIN, saturate_int16
 from hil.recipe import FeatureRecipe
 
@@ -139,7 +140,7 @@ def extract_set(clips: Sequence[Clip], frontend: FrontEnd, *, progress: Progress
 def _check(recipe: FeatureRecipe) -> None:
     points = fft_points(recipe.window)
     if recipe.kind == "log-mel":
-        mel_weights_q15(recipe.bands, points, recipe.rate_hz, recipe.low_hz, recipe.high_hz)
+        mel_bands(recipe.bands, points, recipe.rate_hz, recipe.low_hz, recipe.high_hz)
     elif recipe.bands > points // 2 + 1:
         raise UsageError(f"features.bands = {recipe.bands}: a {points}-point FFT has {points // 2 + 1} bins")
 

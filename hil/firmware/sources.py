@@ -18,8 +18,8 @@ STACK_BYTES = 2048
 GENERATED = "generated"
 BUILD_ID_FILE = "build_id.c"
 LINKER_SCRIPT = "port/samd21/samd21.ld"
-DEVICE_PARTS = ("kernels", "link", "app", "port", "port/samd21")
-HOST_APP_PARTS = ("kernels", "link", "app", "port", "port/host")
+DEVICE_PARTS = ("kernels", "frontend", "link", "app", "port", "port/samd21")
+HOST_APP_PARTS = ("kernels", "frontend", "link", "app", "port", "port/host")
 
 _SUFFIXES = (".c", ".h", ".S", ".ld")
 _PORT_GROUPS = {"A": 0, "B": 1}
