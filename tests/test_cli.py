@@ -309,6 +309,37 @@ def test_rigs_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert "emulator" in text
 
 
+def test_the_doctor_finds_what_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    """Python, compilers, the emulator, folders, and that the emulated rig answers."""
+    code, text, _ = call(capsys, "doctor", "emulator")
+    assert code == 0, text
+    for word in ("Python", "compiler", "emulator core", "serial ports", "cache", "answers: 48 MHz"):
+        assert word in text
+
+
+def test_the_doctor_says_what_is_missing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An unknown rig and a cache that cannot be written are named with what to do; the exit code is the bench's."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setenv("COLUMNS", "400")
+    code, text, _ = call(capsys, "doctor", "emulatr")
+    assert code == EXIT_RIG
+    assert "did you mean 'emulator'" in text
+    assert "cannot be written to" in text
+
+
+def test_one_compiler_is_enough_for_the_doctor(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without gcc on PATH, zig builds: nothing is wrong."""
+    monkeypatch.setenv("PATH", "/nowhere")
+    code, text, _ = call(capsys, "doctor")
+    assert code == 0
+    assert "not needed" in text
+
+
 def test_bench_refuses_an_unknown_kernel(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With the nearest one; nothing is compiled."""
     code, _, err = call(capsys, "bench", "--out", tmp_path / "b", "--kernel", "embedded_gru")

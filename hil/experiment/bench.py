@@ -7,8 +7,10 @@ import json
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from hil.codegen import BENCH_KERNELS, emit_bench_c
+from hil.config import from_table
 from hil.errors import DeviceError, UsageError
 from hil.experiment.progress import Progress
 from hil.experiment.run import connect
@@ -63,6 +65,16 @@ class Bench:
 
     def to_json(self) -> str:
         return json.dumps({**dataclasses.asdict(self), "ratio": self.ratio}, indent=1, sort_keys=True) + "\n"
+
+
+def load_bench(path: Path) -> Bench:
+    """Read what `Bench.to_json` wrote.  Raises `UsageError` naming the file and what is wrong."""
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        table.pop("ratio")
+        return from_table({**table, "tier": Tier(table["tier"])}, Bench, str(path))
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise UsageError(f"{path}: is no bench result ({error}). Make it again: `hil bench`") from error
 
 
 def bench_sources(inputs: int, units: int, kernels: Sequence[str]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +10,8 @@ from hil.artefact import load_artefact
 from hil.chips import Board, chip
 from hil.codegen import emit_c
 from hil.errors import ArtefactError, ToolError
-from hil.experiment.bench import Bench, bench_sources, measure
+from hil.experiment.bench import EGRU, Bench, bench_sources, load_bench, measure
+from hil.experiment.bench import FLOAT_GRU as FLOAT_GRU_KERNEL
 from hil.experiment.feature_file import load_features
 from hil.experiment.hashes import code_sha256, values_sha256
 from hil.experiment.result import Result, result_from_json
@@ -23,6 +25,9 @@ from hil.rig import load_rig, load_rig_file
 from hil.trace import Tier
 
 ELF, FIRMWARE, RESULT, BENCH = "firmware.elf", "firmware.json", "result.json", "bench.json"
+GAIN = "gain.json"
+GAIN_KERNELS = (EGRU, FLOAT_GRU_KERNEL)
+GAIN_REPEATS = 8
 DEFAULT_CHIP = "atsamd21j18a"
 _DEVICE_CODE = ("codegen", "firmware", "firmware/", "fixed.py", "chips.py")
 _RUN_CODE = ("link", "rig", "emulator", "quant", "experiment", "trace.py")
@@ -156,6 +161,50 @@ def run_bench(
         done = measure(firmware, rig, ws.progress, inputs=inputs, units=units, kernels=kernels, repeats=repeats)
     write_text(ws.path(BENCH), done.to_json())
     return done
+
+
+def make_gain(recipe: Recipe, ws: Workspace, rig_name: str, compiler: str | None) -> Bench:
+    """
+    Stage ``gain``: the step of the model's first layer's shape against the float GRU's, in the same run.
+
+    Raises:
+        HilError: As `make_run`.
+    """
+    inputs, units = recipe.features.bands, recipe.cell.hidden[0]
+    sources = bench_sources(inputs, units, GAIN_KERNELS)
+    file = load_rig_file(rig_name)
+    with load_rig(rig_name) as rig:
+        known = {
+            "shape": f"{inputs} {units}",
+            "chip": recipe.build.chip,
+            "optimize": recipe.build.optimize,
+            "compiler": find_compiler(compiler).version,
+            "rig": rig.sha256,
+            "code": code_sha256(*_DEVICE_CODE, *_RUN_CODE),
+        }
+
+        def make(folder: Path) -> dict[str, str]:
+            firmware = _compile(
+                ws, sources, recipe.build.chip, file.board, compiler, recipe.build.optimize, folder / "bench"
+            )
+            done = measure(
+                firmware, rig, ws.progress, inputs=inputs, units=units, kernels=GAIN_KERNELS, repeats=GAIN_REPEATS
+            )
+            write_text(folder / GAIN, done.to_json())
+            return {}
+
+        ws.stage("gain", known, [GAIN], make, always=rig.tier is Tier.SILICON)
+    return load_bench(ws.path(GAIN))
+
+
+def with_gain(result: Result, ws: Workspace) -> Result:
+    """``result`` with the cycles of stage ``gain``, if they were taken on the same rig, tier and compiler."""
+    if not ws.path(GAIN).is_file():
+        return result
+    done = load_bench(ws.path(GAIN))
+    if (done.rig, done.tier, done.compiler) != (result.rig, result.tier, result.compiler):
+        return result
+    return dataclasses.replace(result, bench=done.cycles, bench_shape=(done.inputs, done.units))
 
 
 def _note_changes(recipe: Recipe, ws: Workspace) -> None:

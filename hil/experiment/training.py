@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import threading
 import time
 import traceback
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from types import FrameType
 from typing import Any, Literal
 
 from hil.errors import HilError, ToolError, UsageError
@@ -149,15 +151,30 @@ def workers(progress: Progress) -> Iterator[Workers]:
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Ctrl-C waits; a process started inside never gets it, its parent ends it instead."""
-    if not hasattr(signal, "pthread_sigmask"):
+    """
+    Ctrl-C waits until the block is done; a process started inside never gets it, its parent ends it instead.
+
+    Blocking the signal is what the new process inherits.  It does not keep it from this one, where another thread may
+    take it: hence the handler.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    held = False
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        nonlocal held
+        held = True
+
+    handler = signal.signal(signal.SIGINT, hold)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, signal.SIG_DFL if handler is None else handler)
+    if held and callable(handler):
+        handler(signal.SIGINT, None)
 
 
 def _work(job: Job, pipe: Connection) -> None:
