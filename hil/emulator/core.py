@@ -322,6 +322,15 @@ class Emulator:
         """Speed of the host's end; more than 3 % off, bytes are garbled.  0: not compared."""
         self._lib.emu_uart_host_baud(self._emu, sercom, baud)
 
+    def set_line_rate(self, on: bool) -> None:
+        """
+        Whether the host's bytes follow each other at the line's rate whatever the firmware does, as on a wire.
+
+        Off (the default) they arrive only while the firmware waits for them, so that what it does depends on the
+        bytes alone; on, it also depends on when they are sent.
+        """
+        self._lib.emu_uart_line_rate(self._emu, int(on))
+
     def set_debugger(self, attached: bool) -> None:
         """With a debugger (the default) BKPT stops `run`; without one it is a HardFault."""
         self._lib.emu_set_debugger(self._emu, int(attached))

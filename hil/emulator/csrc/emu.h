@@ -138,6 +138,10 @@ uint32_t emu_observed_paths(struct emu *e);
 uint64_t emu_observed_path(struct emu *e, uint32_t path, uint32_t *parent, uint32_t *function); /* own cycles */
 uint32_t emu_trace_take(struct emu *e, struct emu_trace_record *out, uint32_t n);
 
+/* On: bytes of the host follow each other at the line's rate whatever the firmware does, as on a wire;
+ * off (the default): they arrive only while it waits for them. */
+void emu_uart_line_rate(struct emu *e, int on);
+
 /* With a debugger a BKPT stops emu_run, without one it is a HardFault. */
 void emu_set_debugger(struct emu *e, int attached);
 

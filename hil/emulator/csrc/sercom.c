@@ -119,6 +119,15 @@ static void overrun(struct sercom *s) {
     s->flags |= F_ERROR;
 }
 
+/* With the line at its rate the next byte follows at once, whatever the firmware does. */
+static void follow(struct emu *e, uint32_t index) {
+    struct sercom *s = &e->sercom[index];
+    if (!e->line_rate || s->arrival_ps != NEVER || s->from_host.count == 0) return;
+    uint64_t now = time_now_ps(e), next = s->last_arrival_ps + frame_ps(e, index);
+    s->last_arrival_ps = s->arrival_ps = s->arrived && next > now ? next : now + frame_ps(e, index);
+    event_schedule(e, EVENT_SERCOM_RX + index, s->arrival_ps);
+}
+
 /* A frame has been received. Two fit the buffer and one waits in the shift register; the next
  * one destroys that one. */
 void sercom_rx_event(struct emu *e, uint32_t index) {
@@ -126,6 +135,7 @@ void sercom_rx_event(struct emu *e, uint32_t index) {
     int byte = fifo_pop(&s->from_host);
     s->arrival_ps = NEVER;
     s->arrived = true;
+    follow(e, index);
     if (byte < 0 || !is_usart(s) || !(s->control_b & B_RXEN)) return;
     if (speeds_differ(e, index)) {
         byte = garbled((uint8_t)byte);
@@ -286,7 +296,12 @@ int emu_uart_send(struct emu *e, uint32_t index, const uint8_t *data, uint32_t n
     for (uint32_t i = 0; i < n; i++) {
         if (!fifo_push(&e->sercom[index].from_host, data[i])) return -1;
     }
+    follow(e, index);
     return 0;
+}
+
+void emu_uart_line_rate(struct emu *e, int on) {
+    e->line_rate = on != 0;
 }
 
 uint32_t emu_uart_receive(struct emu *e, uint32_t index, uint8_t *data, uint32_t n) {

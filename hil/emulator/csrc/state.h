@@ -248,6 +248,7 @@ struct emu {
     uint64_t last_sleep_ps; /* when the firmware last slept, or reset */
     bool flash_too_fast, spinning;
     struct debug_unit debugger;
+    bool line_rate; /* of the host's bytes */
     uint64_t hidden; /* exceptions that the debugger keeps away */
     bool caught;     /* at the first instruction of the HardFault handler */
 
