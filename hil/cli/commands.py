@@ -237,6 +237,7 @@ def doctor(rig: str | None) -> int:
 @_options(_OUT, _RIG, _COMPILER, _FORCE, _JOBS)
 def demo(model: str, out: Path | None, rig: str, compiler: str | None, force: bool, jobs: int) -> int:
     """Everything, from data to report; stages that have not changed are skipped."""
+    from hil.experiment.device_stages import make_gain
     from hil.experiment.stages import make_data, make_features, make_models
 
     recipe = find_recipe(model)
@@ -245,6 +246,7 @@ def demo(model: str, out: Path | None, rig: str, compiler: str | None, force: bo
         make_data(recipe, ws)
         make_features(recipe, ws)
         make_models(recipe, ws, quantized=True, jobs=jobs)
+        make_gain(recipe, ws, rig, compiler)
         return _run(recipe, ws, rig, compiler)
 
 
@@ -304,5 +306,6 @@ def _run(recipe: Recipe, ws: Workspace, rig: str, compiler: str | None) -> int:
 
 def _report(result: Result, ws: Workspace) -> None:
     from hil.cli.show import show_result
+    from hil.experiment.device_stages import with_gain
 
-    show_result(result, ws)
+    show_result(with_gain(result, ws), ws)

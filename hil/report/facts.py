@@ -53,7 +53,7 @@ def summary(result: Result) -> str:
     parts = [
         f"{verdict} in {result.steps_exact:,} of {result.steps:,} steps "
         f"and {result.outputs_exact:,} of {result.outputs:,} outputs",
-        _step_cost(result),
+        _step_cost(result) + _gain_in_words(result),
         f"{_kilobytes(result.parameter_bytes)} of parameters, {_kilobytes(result.flash_bytes)} as code",
         f"tier: {result.tier.value}",
     ]
@@ -128,10 +128,22 @@ def _gain(result: Result) -> Iterator[Fact]:
     for name, cycles in result.bench.items():
         if cycles:
             yield Fact(group, name, _with_time(statistics.median(cycles), result), result.tier)
-    if result.bench.get(EGRU_STEP) and result.bench.get(FLOAT_GRU_STEP):
-        ratio = statistics.median(result.bench[FLOAT_GRU_STEP]) / statistics.median(result.bench[EGRU_STEP])
+    ratio = gain(result)
+    if ratio is not None:
         value = f"{ratio:,.1f} times fewer {unit(result.tier)}"
         yield Fact(group, "gain: eGRU step over float GRU step", value, result.tier)
+
+
+def gain(result: Result) -> float | None:
+    """Median of the float GRU step over that of the eGRU step of the same shape; None unless both were benched."""
+    if not (result.bench.get(EGRU_STEP) and result.bench.get(FLOAT_GRU_STEP)):
+        return None
+    return statistics.median(result.bench[FLOAT_GRU_STEP]) / statistics.median(result.bench[EGRU_STEP])
+
+
+def _gain_in_words(result: Result) -> str:
+    ratio = gain(result)
+    return "" if ratio is None else f", one layer {ratio:,.0f} times fewer than the float GRU's"
 
 
 def _memory(result: Result) -> Iterator[Fact]:
