@@ -11,13 +11,7 @@ void answers_init(struct answers *answers, cobs_sink sink)
 void answers_begin(struct answers *answers, uint8_t seq)
 {
     answers->used = 0;
-    answers->on_line = 0;
     answers->seq = seq;
-}
-
-bool answers_fits(const struct answers *answers, uint32_t n)
-{
-    return n <= LINK_MAX_BODY && answers->on_line + SENDER_LINE_BYTES(n) <= LINK_MAX_REPLY;
 }
 
 uint8_t *answers_frame(struct answers *answers, uint8_t kind, uint32_t n)
@@ -27,7 +21,6 @@ uint8_t *answers_frame(struct answers *answers, uint8_t kind, uint32_t n)
     link_put_u16(at, (uint16_t)(LINK_HEADER_BYTES + n));
     sender_put_header(at + LENGTH_BYTES, kind, answers->seq, 0);
     answers->frame = answers->used;
-    answers->on_line += SENDER_LINE_BYTES(n);
     answers->used += (LENGTH_BYTES + LINK_HEADER_BYTES + n + LINK_CRC_BYTES + 1u) & ~1u;
     return at + LENGTH_BYTES + LINK_HEADER_BYTES;
 }

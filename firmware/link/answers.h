@@ -19,7 +19,6 @@ union answers_store {
 struct answers {
     union answers_store store;
     uint32_t used;      /* bytes of the store that hold frames */
-    uint32_t on_line;   /* bytes that these frames can take on the line */
     uint32_t frame;     /* where the frame being written begins: its length field */
     uint8_t seq;        /* of the request */
     cobs_sink sink;
@@ -30,10 +29,8 @@ void answers_init(struct answers *answers, cobs_sink sink);
 /* Forget what is kept and begin the answer to request `seq`. */
 void answers_begin(struct answers *answers, uint8_t seq);
 
-/* Whether a frame with a body of n bytes still fits. */
-bool answers_fits(const struct answers *answers, uint32_t n);
-
-/* Begin a frame with a body of n bytes that fits. Returns the body, at an even address. */
+/* Begin a frame with a body of n bytes. The caller knows that it fits: the SENDER_LINE_BYTES of all
+ * frames of an answer add up to at most LINK_MAX_REPLY. Returns the body, at an even address. */
 uint8_t *answers_frame(struct answers *answers, uint8_t kind, uint32_t n);
 
 /* Send and keep the frame begun. The `last` one completes the answer. */

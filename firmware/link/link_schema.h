@@ -15,6 +15,9 @@
 #define LINK_PROTOCOL_VERSION 1u
 #define LINK_MAX_BODY 1024u
 #define LINK_MAX_REPLY 2048u
+#define LINK_WINDOW 4u
+#define LINK_MAX_STREAM_LINE 544u
+#define LINK_MAX_STREAM_REPLY 512u
 #define LINK_HEADER_BYTES 4u
 #define LINK_CRC_BYTES 4u
 #define LINK_FRAME_TAG 0xF1u
@@ -32,6 +35,8 @@ enum link_kind { /* frame types; answers have the top bit set */
     LINK_BAUD = 0x09,
     LINK_RESET = 0x0A,
     LINK_CRASH = 0x0B,
+    LINK_LISTEN = 0x0C,
+    LINK_PCM = 0x0D,
     LINK_IS_HELLO = 0x81,
     LINK_ACK = 0x82,
     LINK_STEP = 0x83,
@@ -40,6 +45,10 @@ enum link_kind { /* frame types; answers have the top bit set */
     LINK_BENCHED = 0x86,
     LINK_IS_STATUS = 0x87,
     LINK_ECHOED = 0x88,
+    LINK_LISTENING = 0x89,
+    LINK_HEARD = 0x8A,
+    LINK_FEATURE = 0x8B,
+    LINK_DECISION = 0x8C,
     LINK_BOOT = 0x90,
     LINK_ERROR = 0xE0,
     LINK_FAULT = 0xF0,
@@ -49,6 +58,7 @@ enum link_flag { /* bits of a header's flags */
     LINK_LAST = 0x01,
     LINK_UNSOLICITED = 0x02,
     LINK_REPLAY = 0x04,
+    LINK_STREAM = 0x08,
 };
 
 enum link_error { /* code of an ERROR frame */
@@ -59,6 +69,12 @@ enum link_error { /* code of an ERROR frame */
     LINK_ERROR_BAD_INDEX = 0x05,
     LINK_ERROR_BAD_VALUE = 0x06,
     LINK_ERROR_TOO_LARGE = 0x07,
+    LINK_ERROR_OUT_OF_ORDER = 0x08,
+};
+
+enum link_listen { /* bits of a LISTEN request's flags */
+    LINK_LISTEN_CARRY = 0x01,
+    LINK_LISTEN_DETAIL = 0x02,
 };
 
 enum link_crash { /* how of a CRASH request */
@@ -298,6 +314,103 @@ static inline void link_crash_put_how(uint8_t *body, uint8_t value)
 {
     link_put_u8(body, value);
 }
+
+/* LISTEN */
+#define LINK_LISTEN_BYTES 20u
+/* number chosen by the host */
+static inline uint32_t link_listen_get_sequence(const uint8_t *body)
+{
+    return link_get_u32(body);
+}
+static inline void link_listen_put_sequence(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body, value);
+}
+/* feature vectors of a window */
+static inline uint16_t link_listen_get_frames(const uint8_t *body)
+{
+    return link_get_u16(body + 4);
+}
+static inline void link_listen_put_frames(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body + 4, value);
+}
+/* feature vectors from one decision to the next */
+static inline uint16_t link_listen_get_hop(const uint8_t *body)
+{
+    return link_get_u16(body + 6);
+}
+static inline void link_listen_put_hop(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body + 6, value);
+}
+/* bit set of Listen */
+static inline uint8_t link_listen_get_flags(const uint8_t *body)
+{
+    return link_get_u8(body + 8);
+}
+static inline void link_listen_put_flags(uint8_t *body, uint8_t value)
+{
+    link_put_u8(body + 8, value);
+}
+/* 2**n decisions are averaged, 0 to 3 */
+static inline uint8_t link_listen_get_smooth_log2(const uint8_t *body)
+{
+    return link_get_u8(body + 9);
+}
+static inline void link_listen_put_smooth_log2(uint8_t *body, uint8_t value)
+{
+    link_put_u8(body + 9, value);
+}
+/* decisions without a trigger after one */
+static inline uint8_t link_listen_get_hold(const uint8_t *body)
+{
+    return link_get_u8(body + 10);
+}
+static inline void link_listen_put_hold(uint8_t *body, uint8_t value)
+{
+    link_put_u8(body + 10, value);
+}
+/* 0 */
+static inline uint8_t link_listen_get_reserved(const uint8_t *body)
+{
+    return link_get_u8(body + 11);
+}
+static inline void link_listen_put_reserved(uint8_t *body, uint8_t value)
+{
+    link_put_u8(body + 11, value);
+}
+/* Q15, least lead of the best averaged output for a trigger */
+static inline uint32_t link_listen_get_margin(const uint8_t *body)
+{
+    return link_get_u32(body + 12);
+}
+static inline void link_listen_put_margin(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 12, value);
+}
+/* bit set of outputs that never trigger */
+static inline uint32_t link_listen_get_quiet(const uint8_t *body)
+{
+    return link_get_u32(body + 16);
+}
+static inline void link_listen_put_quiet(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 16, value);
+}
+
+/* PCM */
+#define LINK_PCM_BYTES 4u
+/* index of the first sample in this frame, counted from LISTEN */
+static inline uint32_t link_pcm_get_first(const uint8_t *body)
+{
+    return link_get_u32(body);
+}
+static inline void link_pcm_put_first(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body, value);
+}
+#define LINK_PCM_X_AT 4u /* i16[rest]: samples */
 
 /* IS_HELLO */
 #define LINK_IS_HELLO_BYTES 100u
@@ -645,6 +758,164 @@ static inline void link_is_status_put_uptime_ms(uint8_t *body, uint32_t value)
 /* ECHOED */
 #define LINK_ECHOED_BYTES 0u
 #define LINK_ECHOED_DATA_AT 0u /* u8[rest]: as sent */
+
+/* LISTENING */
+#define LINK_LISTENING_BYTES 8u
+/* most samples of a PCM frame */
+static inline uint16_t link_listening_get_max_samples(const uint8_t *body)
+{
+    return link_get_u16(body);
+}
+static inline void link_listening_put_max_samples(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body, value);
+}
+/* most feature vectors of a window */
+static inline uint16_t link_listening_get_frames(const uint8_t *body)
+{
+    return link_get_u16(body + 2);
+}
+static inline void link_listening_put_frames(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body + 2, value);
+}
+/* samples of a frame */
+static inline uint16_t link_listening_get_window(const uint8_t *body)
+{
+    return link_get_u16(body + 4);
+}
+static inline void link_listening_put_window(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body + 4, value);
+}
+/* samples from one frame to the next */
+static inline uint16_t link_listening_get_hop(const uint8_t *body)
+{
+    return link_get_u16(body + 6);
+}
+static inline void link_listening_put_hop(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body + 6, value);
+}
+
+/* HEARD */
+#define LINK_HEARD_BYTES 16u
+/* taken since LISTEN */
+static inline uint32_t link_heard_get_samples(const uint8_t *body)
+{
+    return link_get_u32(body);
+}
+static inline void link_heard_put_samples(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body, value);
+}
+/* feature vectors since LISTEN */
+static inline uint32_t link_heard_get_frames(const uint8_t *body)
+{
+    return link_get_u32(body + 4);
+}
+static inline void link_heard_put_frames(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 4, value);
+}
+/* feature values clipped since LISTEN */
+static inline uint32_t link_heard_get_clipped(const uint8_t *body)
+{
+    return link_get_u32(body + 8);
+}
+static inline void link_heard_put_clipped(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 8, value);
+}
+/* FEATURE and DECISION frames of this answer, before this frame */
+static inline uint16_t link_heard_get_parts(const uint8_t *body)
+{
+    return link_get_u16(body + 12);
+}
+static inline void link_heard_put_parts(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body + 12, value);
+}
+/* 0 */
+static inline uint16_t link_heard_get_reserved(const uint8_t *body)
+{
+    return link_get_u16(body + 14);
+}
+static inline void link_heard_put_reserved(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body + 14, value);
+}
+
+/* FEATURE */
+#define LINK_FEATURE_BYTES 4u
+/* index of the feature vector since LISTEN */
+static inline uint32_t link_feature_get_frame(const uint8_t *body)
+{
+    return link_get_u32(body);
+}
+static inline void link_feature_put_frame(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body, value);
+}
+#define LINK_FEATURE_X_AT 4u /* i16[rest]: [D] Q15 */
+
+/* DECISION */
+#define LINK_DECISION_BYTES 16u
+/* of the decision since LISTEN */
+static inline uint32_t link_decision_get_index(const uint8_t *body)
+{
+    return link_get_u32(body);
+}
+static inline void link_decision_put_index(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body, value);
+}
+/* index of the last feature vector of its window */
+static inline uint32_t link_decision_get_frame(const uint8_t *body)
+{
+    return link_get_u32(body + 4);
+}
+static inline void link_decision_put_frame(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 4, value);
+}
+/* output with the best average */
+static inline uint8_t link_decision_get_label(const uint8_t *body)
+{
+    return link_get_u8(body + 8);
+}
+static inline void link_decision_put_label(uint8_t *body, uint8_t value)
+{
+    link_put_u8(body + 8, value);
+}
+/* 1: a detection */
+static inline uint8_t link_decision_get_triggered(const uint8_t *body)
+{
+    return link_get_u8(body + 9);
+}
+static inline void link_decision_put_triggered(uint8_t *body, uint8_t value)
+{
+    link_put_u8(body + 9, value);
+}
+/* 0 */
+static inline uint16_t link_decision_get_reserved(const uint8_t *body)
+{
+    return link_get_u16(body + 10);
+}
+static inline void link_decision_put_reserved(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body + 10, value);
+}
+/* Q15, lead of the best average over the second best */
+static inline uint32_t link_decision_get_margin(const uint8_t *body)
+{
+    return link_get_u32(body + 12);
+}
+static inline void link_decision_put_margin(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 12, value);
+}
+#define LINK_DECISION_LOGITS_AT 16u /* i32[rest]: [O] Q15, of this window alone */
 
 /* BOOT */
 #define LINK_BOOT_BYTES 4u

@@ -6,7 +6,7 @@ void sender_put_header(uint8_t *frame, uint8_t kind, uint8_t seq, uint8_t flags)
 {
     link_header_put_kind(frame, kind);
     link_header_put_seq(frame, seq);
-    link_header_put_credit(frame, 1);
+    link_header_put_credit(frame, LINK_WINDOW);
     link_header_put_flags(frame, flags);
 }
 

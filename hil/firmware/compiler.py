@@ -20,7 +20,15 @@ FORCE = "HIL_CC_ARM"
 NAMES = ("gcc", "zig")
 
 WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Werror")
-_COMMON = ("-std=c99", *WARNINGS, "-ffreestanding", "-fno-common", "-ffunction-sections", "-fdata-sections")
+_COMMON = (
+    "-std=c99",
+    *WARNINGS,
+    "-ffreestanding",
+    "-fno-common",
+    "-ffunction-sections",
+    "-fdata-sections",
+    "-falign-functions=8",  # a line of the flash cache: a function's cycles depend less on what else is linked
+)
 _GCC_FLAGS = (
     "-mcpu=cortex-m0plus",
     "-mthumb",
