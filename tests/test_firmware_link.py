@@ -262,3 +262,10 @@ def test_an_answer_never_takes_more_of_the_line_than_the_limit(link, n):
     assert len(line) <= MAX_REPLY < len(line) + one + 1
     link.lib.drive_answers_replay()
     assert [item.body for item in Receiver().feed(link.line())] == [body] * count
+
+
+def test_a_body_larger_than_a_frame_does_not_fit(link):
+    """1,025 bytes are refused."""
+    link.lib.drive_answers_begin(1)
+    assert not link.lib.drive_answer(Kind.ECHOED, bytes(1025), 1025, 1)
+    link.line()

@@ -6,22 +6,58 @@ void answers_init(struct answers *answers, cobs_sink sink)
 {
     answers->sink = sink;
     answers_begin(answers, 0);
+    answers->now->there = false;
+}
+
+static void begin(struct answers *answers, uint32_t part, uint8_t seq, uint32_t room)
+{
+    struct answers_kept *now = &answers->kept[part];
+
+    now->begin = now->end = (uint16_t)(part * LINK_MAX_STREAM_REPLY);
+    now->seq = seq;
+    now->there = true;
+    answers->now = now;
+    answers->room = room;
+}
+
+static void forget(struct answers *answers)
+{
+    for (uint32_t part = 0; part < LINK_WINDOW; part++) {
+        answers->kept[part].there = false;
+    }
 }
 
 void answers_begin(struct answers *answers, uint8_t seq)
 {
-    answers->used = 0;
-    answers->seq = seq;
+    forget(answers);
+    answers->small = false;
+    begin(answers, 0, seq, LINK_MAX_REPLY);
+}
+
+void answers_begin_small(struct answers *answers, uint8_t seq)
+{
+    if (!answers->small) {
+        forget(answers);
+    }
+    answers->small = true;
+    begin(answers, seq % LINK_WINDOW, seq, LINK_MAX_STREAM_REPLY);
+}
+
+bool answers_fits(const struct answers *answers, uint32_t n)
+{
+    return n <= LINK_MAX_BODY && SENDER_LINE_BYTES(n) <= answers->room;
 }
 
 uint8_t *answers_frame(struct answers *answers, uint8_t kind, uint32_t n)
 {
-    uint8_t *at = answers->store.bytes + answers->used;
+    struct answers_kept *now = answers->now;
+    uint8_t *at = answers->store.bytes + now->end;
 
     link_put_u16(at, (uint16_t)(LINK_HEADER_BYTES + n));
-    sender_put_header(at + LENGTH_BYTES, kind, answers->seq, 0);
-    answers->frame = answers->used;
-    answers->used += (LENGTH_BYTES + LINK_HEADER_BYTES + n + LINK_CRC_BYTES + 1u) & ~1u;
+    sender_put_header(at + LENGTH_BYTES, kind, now->seq, 0);
+    answers->frame = now->end;
+    answers->room -= SENDER_LINE_BYTES(n);
+    now->end = (uint16_t)((now->end + LENGTH_BYTES + LINK_HEADER_BYTES + n + LINK_CRC_BYTES + 1u) & ~1u);
     return at + LENGTH_BYTES + LINK_HEADER_BYTES;
 }
 
@@ -40,9 +76,27 @@ void answers_send(struct answers *answers, bool last)
     send_at(answers, answers->frame, last ? LINK_LAST : 0);
 }
 
-void answers_replay(struct answers *answers)
+static void replay(struct answers *answers, const struct answers_kept *kept)
 {
-    for (uint32_t at = 0; at < answers->used;) {
+    for (uint32_t at = kept->begin; at < kept->end;) {
         at = send_at(answers, at, LINK_REPLAY);
     }
+}
+
+void answers_replay(struct answers *answers)
+{
+    replay(answers, answers->now);
+}
+
+bool answers_replay_of(struct answers *answers, uint8_t seq)
+{
+    for (uint32_t part = 0; part < LINK_WINDOW; part++) {
+        const struct answers_kept *kept = &answers->kept[part];
+
+        if (kept->there && kept->seq == seq) {
+            replay(answers, kept);
+            return true;
+        }
+    }
+    return false;
 }
