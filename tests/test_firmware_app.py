@@ -28,7 +28,7 @@ from hil.errors import DeviceRefusal
 from hil.firmware import compile_host_app
 from hil.link.codec import Frame, encode_body, encode_frame
 from hil.link.device import Device
-from hil.link.schema import BODIES, MAX_BODY, MAX_REPLY, ErrorCode, Flag, Kind
+from hil.link.schema import BODIES, MAX_BODY, MAX_REPLY, WINDOW, ErrorCode, Flag, Kind
 
 MAX_STEPS = MAX_REPLY // (8 + 8 + 2 * UNITS + 1 + 3)
 """Of MODEL_C: the replay buffer is the limit."""
@@ -74,9 +74,9 @@ def test_hello_describes_the_model(program):
     (frame,) = answers(program, requests())
     hello = fields(frame)
 
-    assert (frame.kind, frame.seq, frame.flags, frame.credit) == (Kind.IS_HELLO, 0, Flag.LAST, 1)
+    assert (frame.kind, frame.seq, frame.flags, frame.credit) == (Kind.IS_HELLO, 0, Flag.LAST, WINDOW)
     assert [hello[n] for n in ("protocol", "window", "inputs", "states", "outputs", "layers", "kernels")] == [
-        1, 1, INPUTS, UNITS, OUTPUTS, 1, 2,
+        1, WINDOW, INPUTS, UNITS, OUTPUTS, 1, 2,
     ]  # fmt: skip
     assert hello["max_steps"] == MAX_STEPS
     assert hello["baud"] == 115200
@@ -226,7 +226,7 @@ def test_nothing_is_done_before_hello(program, seq):
 # Refusals
 
 
-@pytest.mark.parametrize("kind", [0x00, 0x0C, 0x0D, 0x7F, 0x81, 0xE0, 0xF0, 0xFF])
+@pytest.mark.parametrize("kind", [0x00, 0x0E, 0x0F, 0x7F, 0x81, 0xE0, 0xF0, 0xFF])
 def test_unknown_kinds_are_refused(program, kind):
     """Kinds beside the requests, answers among them."""
     assert refusal(answers(program, requests() + raw_request(1, kind))[1]) == ("UNKNOWN_KIND", kind)

@@ -20,7 +20,7 @@ ARDUINO_ZERO = Board(sercom=5, tx="PB22", rx="PB23", mux="D", tx_pad=2, rx_pad=3
 SECOND = 48_000_000
 POWER_ON, SYSTEM_RESET = 0x01, 0x40
 TC3_IRQ = 18
-RX_RING = 256
+RX_RING = 2048
 """Bytes, as in firmware/port/samd21/uart.c."""
 PEND = '*(volatile uint32_t *)0xE000E200u = 1u << {irq}; __asm__ volatile("dsb\\n isb");'
 """C that requests an interrupt and lets it happen."""
@@ -310,7 +310,7 @@ def test_a_reset_starts_again(device_chip):
 def test_bytes_that_come_too_fast_are_counted(tmp_path):
     """Three seconds without a look at the ring buffer: what does not fit is an overrun, and the rest still works."""
     on = Chip(build(tmp_path, with_step("if (x[0] == 1) { for (volatile uint32_t i = 0; i < 14000000u; i++) {} }")))
-    noise = bytes([0x80]) * 2000
+    noise = bytes([0x80]) * 4000
     frames = on.run(sequence(np.array([[1, 0, 0]], np.int16), 1) + noise, 30 * SECOND)
     (status,) = on.run(request(0, Kind.HELLO, protocol=1) + request(1, Kind.STATUS))[1:]
     interrupts = next(fields(f)["interrupts"] for f in frames if f.kind == Kind.STEP)

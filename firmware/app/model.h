@@ -7,6 +7,8 @@
 
 #include <stdint.h>
 
+#include "frontend/frontend.h"
+
 /* Inner values of a recurrent layer after the last step, for INSPECT.
  * H = units; the arrays belong to the model and stay valid until the next step. */
 struct model_layer {
@@ -25,6 +27,22 @@ struct bench_kernel {
     void (*run)(void);
 };
 
+/* Most hops whose readout sums are kept for a window of a stream with CARRY. */
+#define MODEL_AUDIO_HOPS 16u
+
+/* What a model needs to listen. */
+struct model_audio {
+    const struct frontend *frontend;
+    int16_t *samples;     /* [W] the frame under way */
+    int32_t *work;        /* [N] */
+    int16_t *vectors_q15; /* [T][D rounded up to even] feature vectors of a window, aligned to 4 */
+    int32_t *hops_q15;    /* [MODEL_AUDIO_HOPS][H of the last layer] */
+    int32_t *history_q15; /* [8][O] outputs to be averaged */
+    int32_t *logits_q15;  /* [O] */
+    uint16_t frames;      /* T */
+};
+extern const struct model_audio *const model_audio; /* NULL: takes features only */
+
 extern const uint8_t model_artefact_hash[32]; /* all zero: a firmware without a model (bench) */
 extern const uint8_t model_build_id[16];
 extern const uint16_t model_inputs;  /* D, 0 without a model */
@@ -42,6 +60,10 @@ void model_step(const int16_t *x);
 
 /* Readout and output layers on the sums so far: logits [O] Q15. */
 void model_output(int32_t *logits_q15);
+
+/* Readout sums since the start or since they were cleared: [model_summed], written by streams only. */
+extern const uint16_t model_summed;
+extern int32_t *const model_sums_q15;
 
 /* States after the last step, layers side by side: h_q15 [S]. */
 void model_read_states(int16_t *h_q15);

@@ -1,5 +1,6 @@
 #include "requests.h"
 
+#include "audio.h"
 #include "model.h"
 #include "port/port.h"
 #include "run.h"
@@ -9,6 +10,7 @@ struct request {
     void (*act)(struct session *session);
     uint8_t bytes;
     bool longer;
+    bool streams; /* may have STREAM: its answer is small */
 };
 
 static uint8_t *body_of(struct session *session)
@@ -42,9 +44,10 @@ static void act_hello(struct session *session)
 {
     session->begun = false;
     session->done = 0;
+    session->audio.listening = false;
     uint8_t *body = answers_frame(&session->answers, LINK_IS_HELLO, LINK_IS_HELLO_BYTES);
     link_is_hello_put_protocol(body, LINK_PROTOCOL_VERSION);
-    link_is_hello_put_window(body, 1);
+    link_is_hello_put_window(body, LINK_WINDOW);
     link_is_hello_put_max_steps(body, run_max_steps(true));
     link_is_hello_put_inputs(body, model_inputs);
     link_is_hello_put_states(body, model_states);
@@ -76,6 +79,10 @@ static void act_echo(struct session *session)
 {
     const uint32_t n = receiver_body_bytes(&session->receiver);
 
+    if (!answers_fits(&session->answers, n)) {
+        session_refuse(session, LINK_ERROR_TOO_LARGE, LINK_MAX_STREAM_REPLY);
+        return;
+    }
     copy(answers_frame(&session->answers, LINK_ECHOED, n), body_of(session), n);
     answers_send(&session->answers, true);
 }
@@ -115,17 +122,19 @@ static void act_crash(struct session *session)
 
 /* Indexed by kind; the kinds of requests are consecutive. */
 static const struct request requests[] = {
-    [LINK_HELLO] = {act_hello, LINK_HELLO_BYTES, false},
-    [LINK_BEGIN] = {run_begin, LINK_BEGIN_BYTES, false},
-    [LINK_STEPS] = {run_steps, LINK_STEPS_BYTES, true},
-    [LINK_FINISH] = {run_finish, LINK_FINISH_BYTES, false},
-    [LINK_INSPECT] = {run_inspect, LINK_INSPECT_BYTES, false},
-    [LINK_BENCH] = {run_bench, LINK_BENCH_BYTES, false},
-    [LINK_STATUS] = {act_status, LINK_STATUS_BYTES, false},
-    [LINK_ECHO] = {act_echo, LINK_ECHO_BYTES, true},
-    [LINK_BAUD] = {act_baud, LINK_BAUD_BYTES, false},
-    [LINK_RESET] = {act_reset, LINK_RESET_BYTES, false},
-    [LINK_CRASH] = {act_crash, LINK_CRASH_BYTES, false},
+    [LINK_HELLO] = {act_hello, LINK_HELLO_BYTES, false, false},
+    [LINK_BEGIN] = {run_begin, LINK_BEGIN_BYTES, false, false},
+    [LINK_STEPS] = {run_steps, LINK_STEPS_BYTES, true, false},
+    [LINK_FINISH] = {run_finish, LINK_FINISH_BYTES, false, false},
+    [LINK_INSPECT] = {run_inspect, LINK_INSPECT_BYTES, false, false},
+    [LINK_BENCH] = {run_bench, LINK_BENCH_BYTES, false, false},
+    [LINK_STATUS] = {act_status, LINK_STATUS_BYTES, false, false},
+    [LINK_ECHO] = {act_echo, LINK_ECHO_BYTES, true, true},
+    [LINK_BAUD] = {act_baud, LINK_BAUD_BYTES, false, false},
+    [LINK_RESET] = {act_reset, LINK_RESET_BYTES, false, false},
+    [LINK_CRASH] = {act_crash, LINK_CRASH_BYTES, false, false},
+    [LINK_LISTEN] = {audio_listen, LINK_LISTEN_BYTES, false, false},
+    [LINK_PCM] = {audio_pcm, LINK_PCM_BYTES, true, true},
 };
 
 void requests_act(struct session *session)
@@ -140,6 +149,10 @@ void requests_act(struct session *session)
     const struct request *request = &requests[kind];
     if (n < request->bytes || (n > request->bytes && !request->longer)) {
         session_refuse(session, LINK_ERROR_BAD_LENGTH, request->bytes);
+        return;
+    }
+    if (!request->streams && (link_header_get_flags(session->receiver.frame.bytes) & LINK_STREAM) != 0) {
+        session_refuse(session, LINK_ERROR_BAD_VALUE, LINK_STREAM);
         return;
     }
     request->act(session);

@@ -54,6 +54,7 @@ void run_begin(struct session *session)
     session->detail = detail != 0;
     session->done = 0;
     session->begun = true;
+    session->audio.listening = false;
     model_reset();
     session_acknowledge(session);
 }

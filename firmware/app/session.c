@@ -15,6 +15,7 @@ void session_init(struct session *session)
     session->replays = 0;
     session->begun = false;
     session->done = 0;
+    session->audio.listening = false;
 }
 
 void session_boot(void)
@@ -50,14 +51,15 @@ void session_refuse(struct session *session, uint8_t code, uint32_t detail)
     answers_send(&session->answers, true);
 }
 
-/* Refuse a request that is out of order without giving up the answer kept. */
-static void refuse_order(const struct session *session)
+/* Refuse a request that is out of order without giving up the answers kept. */
+static void refuse_order(const struct session *session, bool stream)
 {
     const uint8_t *request = session->receiver.frame.bytes;
+    const uint8_t code = stream ? LINK_ERROR_OUT_OF_ORDER : LINK_ERROR_BAD_STATE;
     uint8_t frame[ERROR_FRAME_BYTES];
 
     sender_put_header(frame, LINK_ERROR, link_header_get_seq(request), LINK_LAST);
-    put_error(frame + LINK_HEADER_BYTES, LINK_ERROR_BAD_STATE, link_header_get_kind(request), session->done);
+    put_error(frame + LINK_HEADER_BYTES, code, link_header_get_kind(request), stream ? session->next_seq : session->done);
     sender_send(frame, LINK_HEADER_BYTES + LINK_ERROR_BYTES, port_write);
 }
 
@@ -66,19 +68,23 @@ static void take_request(struct session *session)
     const uint8_t *request = session->receiver.frame.bytes;
     const uint8_t seq = link_header_get_seq(request);
     const bool hello = link_header_get_kind(request) == LINK_HELLO;
+    const bool stream = (link_header_get_flags(request) & LINK_STREAM) != 0;
 
-    if (!hello && session->greeted && seq == (uint8_t)(session->next_seq - 1u)) {
+    if (!hello && session->greeted && answers_replay_of(&session->answers, seq)) {
         session->replays++;
-        answers_replay(&session->answers);
         return;
     }
     if (!hello && (!session->greeted || seq != session->next_seq)) {
-        refuse_order(session);
+        refuse_order(session, stream);
         return;
     }
     session->greeted = true;
     session->next_seq = (uint8_t)(seq + 1u);
-    answers_begin(&session->answers, seq);
+    if (stream) {
+        answers_begin_small(&session->answers, seq);
+    } else {
+        answers_begin(&session->answers, seq);
+    }
     requests_act(session);
 }
 

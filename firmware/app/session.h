@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "audio.h"
 #include "link/answers.h"
 #include "link/receiver.h"
 
@@ -23,6 +24,8 @@ struct session {
     uint32_t sequence;
     uint16_t steps;           /* announced by BEGIN */
     uint16_t done;            /* since BEGIN */
+
+    struct audio audio;
 };
 
 void session_init(struct session *session);

@@ -74,6 +74,10 @@ const struct model_layer *model_layer(unsigned i)
     (void)i;
     return NULL;
 }}
+
+const uint16_t model_summed = 0;
+int32_t *const model_sums_q15 = NULL;
+const struct model_audio *const model_audio = NULL;
 """
 
 _KERNEL = """\

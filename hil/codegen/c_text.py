@@ -24,7 +24,7 @@ _C_TYPES = {
 }
 
 
-def buffer(c_type: str, name: str, count: int, shape: str) -> str:
+def buffer(c_type: str, name: str, count: int | str, shape: str) -> str:
     """A static array in RAM; ``shape`` is its comment, such as ``"[H] Q15"``."""
     return f"static {c_type} {name}[{count}] {ALIGNED}; /* {shape} */\n"
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from hil.artefact import Artefact
 from hil.codegen.c_text import buffer, hash_bytes
+from hil.codegen.frontend import frontend_buffers, frontend_constants
 from hil.codegen.layers import Part, dense_part, embedded_gru_part
 from hil.codegen.layout import padded
 
@@ -77,19 +78,41 @@ uint32_t model_saturated(void)
     return saturated;
 }}
 
+const uint16_t model_summed = LAST_UNITS;
+int32_t *const model_sums_q15 = sum_q15;
+
 const struct model_layer *model_layer(unsigned i)
 {{
     return i < LAYERS ? &inspected[i] : NULL;
 }}
+
+{audio}"""
+
+_NO_AUDIO = "const struct model_audio *const model_audio = NULL;\n"
+_AUDIO = """\
+{definitions}static const struct model_audio audio = {{
+    .frontend = &audio_frontend,
+    .samples = audio_frontend_samples,
+    .work = audio_frontend_work,
+    .vectors_q15 = audio_vectors_q15,
+    .hops_q15 = audio_hops_q15,
+    .history_q15 = audio_history_q15,
+    .logits_q15 = audio_logits_q15,
+    .frames = {frames},
+}};
+const struct model_audio *const model_audio = &audio;
 """
+_SMOOTH_MOST = 8
+"""Decisions that a stream can average (firmware/app/audio.c)."""
 
 
-def emit_c(artefact: Artefact) -> dict[str, str]:
+def emit_c(artefact: Artefact, *, audio: bool = False) -> dict[str, str]:
     """
     The C sources of a model.
 
     Args:
         artefact: The model; equal artefacts give equal text.
+        audio: With its front end, so that the firmware takes sound as well as features.
 
     Returns:
         File name to text.  ``model_build_id`` is not defined in it: it is a hash over these sources.
@@ -115,8 +138,24 @@ def emit_c(artefact: Artefact) -> dict[str, str]:
         result=recurrent[-1].result,
         readout_shift=artefact.readout_shift,
         output=_lines(part.run for part in dense),
+        audio=_audio(artefact) if audio else _NO_AUDIO,
     )
     return {MODEL_FILE: text}
+
+
+def _audio(artefact: Artefact) -> str:
+    """The front end, and the buffers of a stream."""
+    frontend, outputs = artefact.frontend, len(artefact.labels)
+    stride = artefact.inputs + artefact.inputs % 2
+    definitions = (
+        frontend_constants("audio_frontend", frontend)
+        + frontend_buffers("audio_frontend", frontend)
+        + buffer("int16_t", "audio_vectors_q15", frontend.frames * stride, "[T][D rounded up to even]")
+        + buffer("int32_t", "audio_hops_q15", f"MODEL_AUDIO_HOPS * {artefact.recurrent[-1].units}u", "[hops][H]")
+        + buffer("int32_t", "audio_history_q15", _SMOOTH_MOST * outputs, "[8][O]")
+        + buffer("int32_t", "audio_logits_q15", outputs, "[O]")
+    )
+    return _AUDIO.format(definitions=definitions, frames=frontend.frames)
 
 
 def _recurrent_parts(artefact: Artefact) -> Sequence[Part]:

@@ -57,7 +57,7 @@ def make_firmware(recipe: Recipe, ws: Workspace, compiler: str | None, rig: str)
     }
 
     def make(folder: Path) -> dict[str, str]:
-        _compile(ws, emit_c(artefact), recipe.build.chip, board, compiler, recipe.build.optimize, folder)
+        _compile(ws, emit_c(artefact, audio=True), recipe.build.chip, board, compiler, recipe.build.optimize, folder)
         return {}
 
     ws.stage("firmware", inputs, [ELF, FIRMWARE], make)

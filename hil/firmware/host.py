@@ -16,7 +16,7 @@ from hil.errors import ToolError
 from hil.firmware import sources as src
 from hil.firmware.compiler import WARNINGS, run_tool
 
-LIBRARY_PARTS = ("kernels", "link")
+LIBRARY_PARTS = ("kernels", "frontend", "link")
 _FLAGS = ("-std=c99", *WARNINGS, "-O1", "-g", "-fno-common", "-I.")
 _UNDEFINED = ("-fsanitize=undefined", "-fno-sanitize-recover=all")
 _TRIAL = "int twice(int x);\nint twice(int x) { return 2 * x; }\nint main(void) { return twice(0); }\n"

@@ -90,6 +90,7 @@ def c_header() -> str:
         _enum("link_kind", "LINK_", schema.Kind, "frame types; answers have the top bit set"),
         _enum("link_flag", "LINK_", schema.Flag, "bits of a header's flags"),
         _enum("link_error", "LINK_ERROR_", schema.ErrorCode, "code of an ERROR frame"),
+        _enum("link_listen", "LINK_LISTEN_", schema.Listen, "bits of a LISTEN request's flags"),
         _enum("link_crash", "LINK_CRASH_", schema.Crash, "how of a CRASH request"),
         _PRIMITIVES,
         _body("header", HEADER),
@@ -100,7 +101,8 @@ def c_header() -> str:
 
 
 def _limits() -> str:
-    names = ("PROTOCOL_VERSION", "MAX_BODY", "MAX_REPLY", "HEADER_BYTES", "CRC_BYTES")
+    names = ("PROTOCOL_VERSION", "MAX_BODY", "MAX_REPLY", "WINDOW", "MAX_STREAM_LINE", "MAX_STREAM_REPLY")
+    names += ("HEADER_BYTES", "CRC_BYTES")
     lines = [f"#define LINK_{name} {getattr(schema, name)}u" for name in names]
     lines += [f"#define LINK_{name} 0x{getattr(schema, name):02X}u" for name in ("FRAME_TAG", "DELIMITER")]
     return "\n".join(lines) + "\n"

@@ -18,6 +18,12 @@ HEADER_BYTES = 4
 CRC_BYTES = 4
 MAX_REPLY = 2048
 """Encoded bytes of all frames that answer one request: the device keeps them for replay."""
+WINDOW = 4
+"""Requests with `Flag.STREAM` that may be under way at once; the answers to so many are kept."""
+MAX_STREAM_LINE = 544
+"""Bytes on the line of a request with `Flag.STREAM`: the device's receive ring holds all but one of a window."""
+MAX_STREAM_REPLY = MAX_REPLY // WINDOW
+"""Encoded bytes of all frames that answer one request with `Flag.STREAM`."""
 
 
 class Flag(enum.IntFlag):
@@ -29,6 +35,8 @@ class Flag(enum.IntFlag):
     """Not an answer: BOOT, FAULT."""
     REPLAY = 4
     """Sent again because the request came again."""
+    STREAM = 8
+    """Of a request: others may be under way with it; it and its answer are small."""
 
 
 class Kind(enum.IntEnum):
@@ -45,6 +53,8 @@ class Kind(enum.IntEnum):
     BAUD = 0x09
     RESET = 0x0A
     CRASH = 0x0B
+    LISTEN = 0x0C
+    PCM = 0x0D
 
     IS_HELLO = 0x81
     ACK = 0x82
@@ -54,6 +64,10 @@ class Kind(enum.IntEnum):
     BENCHED = 0x86
     IS_STATUS = 0x87
     ECHOED = 0x88
+    LISTENING = 0x89
+    HEARD = 0x8A
+    FEATURE = 0x8B
+    DECISION = 0x8C
     BOOT = 0x90
     ERROR = 0xE0
     FAULT = 0xF0
@@ -73,6 +87,17 @@ class ErrorCode(enum.IntEnum):
     BAD_VALUE = 6
     TOO_LARGE = 7
     """The answer would not fit the replay buffer; detail: the largest count."""
+    OUT_OF_ORDER = 8
+    """A request with STREAM whose turn it is not: one before it was lost; detail: the ``seq`` expected."""
+
+
+class Listen(enum.IntFlag):
+    """Bits of ``flags`` of a LISTEN request."""
+
+    CARRY = 1
+    """States run on from window to window; otherwise each window begins at zero."""
+    DETAIL = 2
+    """Each feature vector is returned as a FEATURE frame."""
 
 
 class Crash(enum.IntEnum):
@@ -138,6 +163,21 @@ BODIES: dict[Kind, tuple[Field, ...]] = {
     Kind.BAUD: (_f("baud", "u32", "line speed after the answer has been sent"),),
     Kind.RESET: (),
     Kind.CRASH: (_f("how", "u8", "Crash"),),
+    Kind.LISTEN: (
+        _f("sequence", "u32", "number chosen by the host"),
+        _f("frames", "u16", "feature vectors of a window"),
+        _f("hop", "u16", "feature vectors from one decision to the next"),
+        _f("flags", "u8", "bit set of Listen"),
+        _f("smooth_log2", "u8", "2**n decisions are averaged, 0 to 3"),
+        _f("hold", "u8", "decisions without a trigger after one"),
+        _f("reserved", "u8", "0"),
+        _f("margin", "u32", "Q15, least lead of the best averaged output for a trigger"),
+        _f("quiet", "u32", "bit set of outputs that never trigger"),
+    ),
+    Kind.PCM: (
+        _f("first", "u32", "index of the first sample in this frame, counted from LISTEN"),
+        _f("x", "i16*", "samples"),
+    ),
     Kind.IS_HELLO: (
         _f("protocol", "u8", "PROTOCOL_VERSION of the firmware"),
         _f("window", "u8", "requests that may be under way at once"),
@@ -194,6 +234,32 @@ BODIES: dict[Kind, tuple[Field, ...]] = {
         _f("uptime_ms", "u32", "since reset, by the device's clock"),
     ),
     Kind.ECHOED: (_f("data", "u8*", "as sent"),),
+    Kind.LISTENING: (
+        _f("max_samples", "u16", "most samples of a PCM frame"),
+        _f("frames", "u16", "most feature vectors of a window"),
+        _f("window", "u16", "samples of a frame"),
+        _f("hop", "u16", "samples from one frame to the next"),
+    ),
+    Kind.HEARD: (
+        _f("samples", "u32", "taken since LISTEN"),
+        _f("frames", "u32", "feature vectors since LISTEN"),
+        _f("clipped", "u32", "feature values clipped since LISTEN"),
+        _f("parts", "u16", "FEATURE and DECISION frames of this answer, before this frame"),
+        _f("reserved", "u16", "0"),
+    ),
+    Kind.FEATURE: (
+        _f("frame", "u32", "index of the feature vector since LISTEN"),
+        _f("x", "i16*", "[D] Q15"),
+    ),
+    Kind.DECISION: (
+        _f("index", "u32", "of the decision since LISTEN"),
+        _f("frame", "u32", "index of the last feature vector of its window"),
+        _f("label", "u8", "output with the best average"),
+        _f("triggered", "u8", "1: a detection"),
+        _f("reserved", "u16", "0"),
+        _f("margin", "u32", "Q15, lead of the best average over the second best"),
+        _f("logits", "i32*", "[O] Q15, of this window alone"),
+    ),
     Kind.BOOT: (_f("reset_cause", "u32", "PM.RCAUSE"),),
     Kind.ERROR: (
         _f("code", "u8", "ErrorCode"),

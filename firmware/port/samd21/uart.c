@@ -3,13 +3,18 @@
 #include "board.h"
 #include "clock.h"
 #include "counter.h"
+#include "link/link_schema.h"
 #include "port/port.h"
 #include "registers.h"
 
-/* Powers of two. A request is taken out of the receive ring as it arrives; the largest pause
- * in that is one answer, during which the host has nothing to send (docs/link.md). */
-#define RX_RING 256u
+/* Powers of two. Without STREAM a request is taken out of the receive ring as it arrives, and the host
+ * has nothing to send during an answer (docs/link.md). With it all but one of a window can come
+ * while the one before is worked on. */
+#define RX_RING 2048u
 #define TX_RING 256u
+#if (LINK_WINDOW - 1u) * LINK_MAX_STREAM_LINE > RX_RING
+#error "the receive ring is smaller than a window"
+#endif
 
 /* The baud generator counts in 1/65536 of the clock, 16 samples a bit (data sheet,
  * "arithmetic baud"): BAUD = 65536 - steps, steps = 65536 * 16 * baud / CLOCK_HZ. */
