@@ -210,6 +210,7 @@ class DebuggedChip(Emulator):
         super().reset(cause)
         if cause == POWER_ON:
             self._power_up()
+        self.halted = False
         self.extended = cause in (PIN_RESET, POWER_ON) and self._clock_low
         if not self.held:
             self._leave_reset()
@@ -220,7 +221,6 @@ class DebuggedChip(Emulator):
 
     def _leave_reset(self) -> None:
         self.was_reset = True
-        self.halted = False
         if self.setup.enabled and (self.setup.catch_reset or self.halt_pending):
             self._enter_debug(VCATCH if self.setup.catch_reset else HALTED)
         self.halt_pending = False
@@ -238,7 +238,8 @@ class DebuggedChip(Emulator):
         was_low, self._pin_low = self._pin_low, reset_low
         if was_low and not reset_low:
             self.reset(PIN_RESET)
-        self.was_reset |= reset_low
+        if reset_low:
+            self.was_reset, self.halted = True, False
 
     def cut_power(self) -> None:
         """The supply goes; a flash operation under way is left half done."""

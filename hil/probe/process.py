@@ -86,9 +86,10 @@ class Child:
         self.process.wait()
         for reader in self._readers:
             reader.join(_END_TIMEOUT_S)
-        for stream in (self.process.stdout, self.process.stderr):
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
             if stream:
-                stream.close()
+                with suppress(OSError):
+                    stream.close()
 
     def _read_lines(self, stream: IO[bytes]) -> None:
         with suppress(ValueError, OSError):

@@ -30,6 +30,7 @@ _OPTIONS: dict[str, Any] = {
     "flash.timeout.erase_sector": 5.0,
     "flash.timeout.program": 10.0,
     "flash.timeout.erase_all": 60.0,
+    "reset.post_delay": 0.01,  # the chip is there after 1 ms; pyOCD looks whether it is
     "reset.halt_timeout": 2.0,
     "cpu.step.instruction.timeout": 2.0,
     "warning.cortex_m_default": False,

@@ -29,7 +29,8 @@ class EmulatedProbe(DebugProbe):  # type: ignore[misc]
     """
     Carries single DP and AP accesses, no more: bank and AP are selected by pyOCD through DP SELECT.
 
-    While it is open it drives SWCLK low when idle, as most adapters do.
+    While it is open it drives SWCLK low when idle, as most adapters do, so that `assert_reset` leaves the core held
+    by the DSU, as it would on a board.
     """
 
     def __init__(self, found: Announcement) -> None:
@@ -115,10 +116,11 @@ class EmulatedProbe(DebugProbe):  # type: ignore[misc]
         """The emulated line has no speed."""
 
     def reset(self) -> None:
-        """Pull nRESET low for a moment."""
-        self.assert_reset(True)
+        """Pull nRESET low for a moment, SWCLK high, so that the DSU does not hold the core."""
+        self._use(lambda client: client.pins(NRESET | SWCLK, SWCLK))
         time.sleep(RESET_HOLD_S)
-        self.assert_reset(False)
+        self._use(lambda client: client.pins(NRESET, NRESET))
+        self._use(lambda client: client.pins(SWCLK, 0))
 
     def assert_reset(self, asserted: bool) -> None:
         self._use(lambda client: client.pins(NRESET, 0 if asserted else NRESET))
