@@ -209,7 +209,7 @@ class TrainRecipe:
     learning_rate: float = 0.02
     gru_learning_rate: float = 0.01
     z_bias: float = -2.0
-    noise: float = 0.02
+    noise: float = 0.1
     time_shift: int = 3
     seed: int = 1
 

@@ -22,7 +22,7 @@ RECIPE = Recipe(
     "toy",
     DataRecipe(keywords=("rise",)),
     cell=CellRecipe(hidden=(8, 6), dense=8),
-    train=TrainRecipe(epochs=15, batch=16, time_shift=2),
+    train=TrainRecipe(epochs=15, batch=16, noise=0.02, time_shift=2),
     quantize=QuantizeRecipe(epochs=5),
 )
 SHORT = dataclasses.replace(
