@@ -81,14 +81,14 @@ uint32_t emu_poke(struct emu *e, uint32_t address, const uint8_t *data, uint32_t
     return n;
 }
 
-/* What the core was about to do stays as it was. */
+/* What the core was about to do stays as it was; only waiting for synchronization takes time. */
 int emu_bus_read(struct emu *e, uint32_t address, uint32_t size, uint32_t *value) {
     uint32_t request = e->request, kind = e->fault_kind, at = e->fault_address;
-    uint64_t cycles = e->cycles;
+    uint64_t cycles = e->cycles - e->stalled;
     e->request = REQUEST_NONE;
     *value = bus_read(e, address, size);
     int result = e->request == REQUEST_FAULT ? (int)e->fault_kind : 0;
-    e->cycles = cycles;
+    e->cycles = cycles + e->stalled;
     e->request = request;
     e->fault_kind = kind;
     e->fault_address = at;
@@ -97,11 +97,11 @@ int emu_bus_read(struct emu *e, uint32_t address, uint32_t size, uint32_t *value
 
 int emu_bus_write(struct emu *e, uint32_t address, uint32_t size, uint32_t value) {
     uint32_t request = e->request, kind = e->fault_kind, at = e->fault_address;
-    uint64_t cycles = e->cycles;
+    uint64_t cycles = e->cycles - e->stalled;
     e->request = REQUEST_NONE;
     bus_write(e, address, size, value);
     int result = e->request == REQUEST_FAULT ? (int)e->fault_kind : 0;
-    e->cycles = cycles;
+    e->cycles = cycles + e->stalled;
     e->request = request;
     e->fault_kind = kind;
     e->fault_address = at;

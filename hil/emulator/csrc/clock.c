@@ -27,8 +27,16 @@ static const uint64_t US_PS = 1000000u;
 static const uint64_t DFLL_START_PS = 8000000u, DFLL_LOCK_PS = 200000000u, DPLL_LOCK_PS = 25000000u,
                       OSC32K_START_PS = 130000000u;
 
+/* No oscillator runs faster, whatever its reference is. */
+static const uint64_t DFLL_MAX_UHZ = 60000000000000u, DPLL_MAX_UHZ = 96000000000000u;
+
 static uint64_t scaled(uint64_t microhertz, uint64_t by, uint64_t over) {
     return (uint64_t)((u128)microhertz * by / over);
+}
+
+static uint64_t clamp(uint64_t microhertz, uint64_t by, uint64_t limit) {
+    u128 product = (u128)microhertz * by;
+    return product > limit ? limit : (uint64_t)product;
 }
 
 /* Open loop: 48 MHz at the calibrated coarse value and the middle of the fine range; about 3 % and 0.06 % a step. */
@@ -42,7 +50,7 @@ static uint64_t dfll_open_microhertz(const struct emu *e) {
 static uint64_t dfll_microhertz(const struct emu *e) {
     if (!(e->sysctrl.dfll_control & DFLL_ENABLE) || e->sysctrl.ready_at_ps[OSC_DFLL] != 0) return 0;
     if (!(e->sysctrl.dfll_control & DFLL_CLOSED)) return dfll_open_microhertz(e);
-    return gclk_channel_microhertz(e, CHANNEL_DFLL_REFERENCE) * (e->sysctrl.dfll_mul & 0xFFFF);
+    return clamp(gclk_channel_microhertz(e, CHANNEL_DFLL_REFERENCE), e->sysctrl.dfll_mul & 0xFFFF, DFLL_MAX_UHZ);
 }
 
 static uint64_t dpll_microhertz(const struct emu *e) {
@@ -54,7 +62,7 @@ static uint64_t dpll_microhertz(const struct emu *e) {
     case 1: reference = s->ready & RDY_XOSC ? XOSC_UHZ / (2 * ((s->dpll_control_b >> 16 & 0x7FF) + 1)) : 0; break;
     default: reference = gclk_channel_microhertz(e, CHANNEL_DPLL); break;
     }
-    return scaled(reference, 16 * ((s->dpll_ratio & 0xFFF) + 1) + (s->dpll_ratio >> 16 & 15), 16);
+    return clamp(reference / 16, 16 * ((s->dpll_ratio & 0xFFF) + 1) + (s->dpll_ratio >> 16 & 15), DPLL_MAX_UHZ);
 }
 
 static uint64_t source_microhertz(const struct emu *e, uint32_t source) {

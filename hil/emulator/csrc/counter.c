@@ -45,7 +45,9 @@ bool sync_wait(struct emu *e, struct sync *s, uint64_t microhertz, uint32_t addr
         core_fault(e, EMU_FAULT_UNCLOCKED, address);
         return false;
     }
-    e->cycles = time_cycle_of(e, sync_end(e, s, microhertz));
+    uint64_t end = time_cycle_of(e, sync_end(e, s, microhertz));
+    e->stalled += end - e->cycles;
+    e->cycles = end;
     s->pending = false;
     e->attention = 1;
     return true;

@@ -38,7 +38,7 @@ void emu_debug_set(struct emu *e, const struct emu_debug *setup) {
 
 static bool breakpoint_at(const struct debug_unit *d, uint32_t address) {
     if (address >= CODE_END) return false;
-    uint32_t half = BP_LOWER << (address >> 1 & 1);
+    uint32_t half = (uint32_t)BP_LOWER << (address >> 1 & 1);
     for (uint32_t i = 0; i < EMU_BREAKPOINTS; i++) {
         uint32_t comparator = d->setup.breakpoints[i];
         if (comparator & BP_ENABLE && comparator & half && ((comparator ^ address) & BP_ADDRESS) == 0) return true;
@@ -119,7 +119,7 @@ void emu_chip_erase(struct emu *e) {
 
 /* Half of what was to be erased or written has been. What real silicon leaves is not defined. */
 static void leave_half_done(struct emu *e) {
-    uint32_t address = e->nvm.address * 2;
+    uint32_t address = e->nvm.pending_address;
     if (e->nvm.pending_command == CMD_ERASE_ROW) {
         memset(e->flash + (address & ~(uint32_t)(ROW - 1)), 0xFF, ROW / 2);
     } else if (e->nvm.pending_command == CMD_WRITE_PAGE) {

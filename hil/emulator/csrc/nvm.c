@@ -60,6 +60,7 @@ static void fail(struct emu *e, uint16_t status) {
 
 static void busy(struct emu *e, uint32_t command, uint64_t ps) {
     e->nvm.pending_command = command;
+    e->nvm.pending_address = e->nvm.address * 2;
     e->nvm.flags &= (uint8_t)~FLAG_READY;
     e->nvm.busy_until_ps = time_now_ps(e) + ps;
     event_schedule(e, EVENT_NVM, e->nvm.busy_until_ps);
@@ -72,7 +73,8 @@ static uint32_t region_of(const struct emu *e, uint32_t address) {
 
 /* Erase or program the page buffer into the main array or the user row. Programming only clears bits. */
 static void change(struct emu *e, uint32_t command) {
-    uint32_t address = e->nvm.address * 2, row = address & ~(uint32_t)(ROW - 1), page = address & ~(uint32_t)(PAGE - 1);
+    uint32_t address = e->nvm.pending_address;
+    uint32_t row = address & ~(uint32_t)(ROW - 1), page = address & ~(uint32_t)(PAGE - 1);
     bool aux = command == CMD_EAR || command == CMD_WAP;
     uint8_t *target = aux ? e->nvm.user_row + (command == CMD_EAR ? 0 : (page | AUX_SPACE) - USER_ROW)
                           : e->flash + (command == CMD_ER ? row : page);

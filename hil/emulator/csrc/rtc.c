@@ -65,13 +65,36 @@ static bool alarm_matches(const struct rtc *r, uint32_t clock) {
     return mask != 0 && ((clock ^ r->compare[0]) & mask) == 0;
 }
 
+/* Time of day in seconds. */
+static uint32_t second_of_day(uint32_t clock) {
+    return (clock & 63) + 60 * (clock >> 6 & 63) + 3600 * (clock >> 12 & 31);
+}
+
+/* The same time on the next day. */
+static uint32_t next_day(uint32_t clock) {
+    uint32_t last_second = 59 | 59 << 6 | 23 << 12;
+    return (next_second((clock & ~0x1FFFFu) | last_second) & ~0x1FFFFu) | (clock & 0x1FFFF);
+}
+
+/* Whether the alarm goes off in the 24 hours after `clock`, the last second included. */
+static bool alarm_within_a_day(const struct rtc *r, uint32_t clock) {
+    uint32_t alarm = r->compare[0], mask = r->alarm_mask & 7, time = alarm & 0x1FFFF;
+    bool valid = (alarm & 63) < 60 && (mask < 2 || (alarm >> 6 & 63) < 60) && (mask < 3 || (alarm >> 12 & 31) < 24);
+    if (mask == 0 || mask == 7 || !valid) return false;
+    if (mask <= 3) return true;
+    bool today = second_of_day(time) > second_of_day(clock);
+    return alarm_matches(r, ((today ? clock : next_day(clock)) & ~0x1FFFFu) | time);
+}
+
 static void tick_calendar(struct rtc *r, uint64_t ticks) {
-    while (ticks-- > 0) {
+    while (ticks > 0) {
         uint32_t before = (uint32_t)r->counter.base;
-        uint32_t now = next_second(before);
+        bool day = ticks >= 86400;
+        uint32_t now = day ? next_day(before) : next_second(before);
         if (now >> 26 < before >> 26) r->flags |= F_OVERFLOW;
-        if (alarm_matches(r, now)) r->flags |= F_COMPARE;
+        if (day ? alarm_within_a_day(r, before) : alarm_matches(r, now)) r->flags |= F_COMPARE;
         r->counter.base = now;
+        ticks -= day ? 86400 : 1;
     }
 }
 

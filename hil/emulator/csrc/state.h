@@ -109,7 +109,7 @@ struct nvm {
     uint8_t user_row[256];
     uint8_t calibration[64];
     uint64_t busy_until_ps;
-    uint32_t pending_command;
+    uint32_t pending_command, pending_address;
     bool secured; /* the security bit, as it will be after the next reset */
 };
 
@@ -245,6 +245,7 @@ struct emu {
     uint64_t cpu_microhertz;
     uint64_t when_ps[EVENTS];
     uint64_t next_event; /* cycle */
+    uint64_t stalled;       /* cycles that accesses have waited for synchronization */
     uint64_t last_sleep_ps; /* when the firmware last slept, or reset */
     bool flash_too_fast, spinning;
     struct debug_unit debugger;
