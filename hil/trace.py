@@ -72,3 +72,49 @@ class Trace:
     def decision(self) -> int:
         """Index of the largest logit; the first one on a tie."""
         return int(np.argmax(self.logits))
+
+
+@dataclass(frozen=True)
+class Listening:
+    """
+    How a stream of sound is decided about (docs/frontend.md, "Streams").
+
+    Attributes:
+        frames: Feature vectors of a window.
+        hop: Feature vectors from one decision to the next.
+        carry: States run on from window to window; otherwise each window begins at zero.
+        smooth: Decisions whose outputs are averaged: 1, 2, 4 or 8.
+        hold: Decisions without a trigger after one.
+        margin_q15: Least lead of the best average over the second best for a trigger.
+        quiet: Outputs that never trigger.
+    """
+
+    frames: int
+    hop: int
+    carry: bool = False
+    smooth: int = 1
+    hold: int = 0
+    margin_q15: int = 0
+    quiet: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Decision:
+    """
+    What the device says about one window of a stream.
+
+    Attributes:
+        index: Counted from 0.
+        frame: Index of the last feature vector of the window.
+        label: Output with the best average.
+        triggered: A detection.
+        margin_q15: Lead of the best average over the second best.
+        logits: [O] Q15, of this window alone.
+    """
+
+    index: int
+    frame: int
+    label: int
+    triggered: bool
+    margin_q15: int
+    logits: tuple[int, ...]

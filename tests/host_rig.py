@@ -77,6 +77,9 @@ class HostRig:
         self._device = Device(port, self.name, timeout_s=self._timeout_s, tier=self.tier)
         return self.wrap(self._device)
 
+    def stream(self) -> None:
+        """A pipe always delivers."""
+
     def pull_cable(self) -> None:
         """Nobody holds the other end of the pty any more."""
         assert self._process is not None

@@ -71,6 +71,15 @@ class Conversation:
 
     # One request and its answer
 
+    @property
+    def seq(self) -> int:
+        """Number of the next request."""
+        return self._seq
+
+    @seq.setter
+    def seq(self, value: int) -> None:
+        self._seq = value % 256
+
     def restart(self) -> None:
         """Number the next request 0: it will be HELLO."""
         self.running, self._seq = False, 0

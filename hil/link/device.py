@@ -122,6 +122,11 @@ class Device:
         self._hello: Hello | None = None
 
     @property
+    def conversation(self) -> Conversation:
+        """Requests and answers themselves, for `hil.link.audio`."""
+        return self._talk
+
+    @property
     def repetitions(self) -> int:
         """Requests sent again so far."""
         return self._talk.repetitions

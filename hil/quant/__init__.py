@@ -2,6 +2,7 @@
 
 from hil.arithmetic import softsign_q15
 from hil.quant.kernels import dense, embedded_gru_step, pre_activations_q15, readout_sum, row_sums_q17
+from hil.quant.listen import listen_twin
 from hil.quant.paper import softsign_division_q15, truncated_dot_q15
 from hil.quant.quantize import fit_exponents, quantization_settings, quantize, quantize_rows
 from hil.quant.twin import MAX_STEPS, run_twin, run_twin_batch, run_twins
@@ -11,6 +12,7 @@ __all__ = [
     "dense",
     "embedded_gru_step",
     "fit_exponents",
+    "listen_twin",
     "pre_activations_q15",
     "quantization_settings",
     "quantize",

@@ -86,6 +86,20 @@ def run_twin_batch(artefact: Artefact, features: Int16) -> Int32:
     return _output(artefact, sums)[0]
 
 
+def run_layers(artefact: Artefact, features: Int16) -> Int16:
+    """States [N, T, H] int16 of the last recurrent layer for features [N, T, D]."""
+    _check(artefact, features, dimensions=3)
+    x = features
+    for layer in artefact.recurrent:
+        x = _run_layer(x, layer.rows, layer.units).h_q15
+    return x
+
+
+def outputs_of_sums(artefact: Artefact, sums: Int) -> Int32:
+    """Logits [N, O] int32, Q15, of readout sums [N, H] that fit int32."""
+    return _output(artefact, sums)[0]
+
+
 def _run_layer(x: Int16, rows: Rows, units: int) -> LayerTrace:
     """Arrays of [N, T, ...]."""
     h = np.zeros((len(x), units), np.int16)

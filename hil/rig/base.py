@@ -30,6 +30,9 @@ class RigFile:
         serial: 128-bit serial number of the emulated chip, 32 hexadecimal digits.
         timeout_s: How long the host waits for each frame.
         baud: Line speed for the run, set after HELLO at 115,200.
+        pack: A vendor's CMSIS pack that replaces hil's own description of the chip for pyOCD; a path relative to
+            where hil is called.  ``""``: none.
+        pack_sha256: Its SHA-256.
         board: How the UART is wired.
     """
 
@@ -40,6 +43,8 @@ class RigFile:
     serial: str = "0" * _SERIAL_DIGITS
     timeout_s: float = 2.0
     baud: int = 115_200
+    pack: str = ""
+    pack_sha256: str = ""
     board: Board = field(default_factory=Board)
 
     def __post_init__(self) -> None:
@@ -50,6 +55,8 @@ class RigFile:
             raise UsageError(f"timeout_s = {self.timeout_s}: must be above 0 and at most 600")
         if not 300 <= self.baud <= 3_000_000:
             raise UsageError(f"baud = {self.baud}: must be within 300 and 3,000,000")
+        if bool(self.pack) != bool(self.pack_sha256):
+            raise UsageError("pack and pack_sha256 go together: a pack is named by its path and its hash")
 
     def sha256(self) -> str:
         """Hash of the values, whatever the file's layout."""
@@ -64,7 +71,7 @@ class FlashReport:
     Attributes:
         bytes: Written.
         seconds: Wall time.
-        how: In words, for the user.
+        how: In words, for user and report: by which way, and the same every time.
     """
 
     bytes: int
@@ -117,6 +124,13 @@ class Rig(Protocol):
         Raises:
             RigNotFound: Nothing is attached.
             PortLost: The port cannot be opened.
+        """
+
+    def stream(self) -> None:
+        """
+        After `open`: bytes will follow each other whatever the firmware does, as on any real line.
+
+        Only the emulated line has to be told; its cycle counts then depend on when the host sends.
         """
 
     def close(self) -> None:

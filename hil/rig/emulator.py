@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import secrets
 import time
 from contextlib import ExitStack
+from pathlib import Path
 from types import TracebackType
 
 import serial
 
 from hil.chips import chip
-from hil.emulator import EmulatedBoard
+from hil.emulator import EmulatedBoard, elf_segments
 from hil.errors import FirmwareFault, FlashError, PortLost, RigNotFound, UsageError
 from hil.firmware import Firmware
 from hil.link.device import Device
+from hil.probe import BoardPlan, ProbeServer, serial_words
+from hil.probe.flash import Pack, flash_through_pyocd
 from hil.rig.base import FlashReport, RigFile
 from hil.trace import Tier
 
@@ -24,28 +29,41 @@ class EmulatorRig:
     """
     A `hil.rig.Rig`; the chip runs in this process and ends with it.
 
+    It is flashed as a board is: pyOCD, in a process of its own, through the socket of the chip's debug probe.  The
+    chip keeps its flash until the rig is closed, so a program that is there already is not written again.
+
     Attributes:
         board: The emulated board, None before `flash`: what a test pulls the cable of.
     """
 
     tier = Tier.CYCLE_MODEL
 
-    def __init__(self, file: RigFile, reason: str) -> None:
+    def __init__(self, file: RigFile, reason: str, *, fast_load: bool = False, chip_erase: bool = False) -> None:
+        """
+        Args:
+            file: What to be.
+            reason: Why this rig.
+            fast_load: Write programs into memory directly, on a new chip each time.
+            chip_erase: Erase everything before each flashing.
+        """
         self.name, self.chip, self.baud, self.reason = file.name, file.chip, file.baud, reason
-        self.clock, self.sha256 = file.board.clock, file.sha256()
+        self.clock = file.board.clock
+        self.sha256 = hashlib.sha256(f"{file.sha256()} fast-load".encode()).hexdigest() if fast_load else file.sha256()
         self.board: EmulatedBoard | None = None
-        self._file = file
+        self._file, self._fast_load, self._chip_erase = file, fast_load, chip_erase
+        self._server: ProbeServer | None = None
         self._firmware: Firmware | None = None
         self._device: Device | None = None
         self._stack = ExitStack()
 
     def flash(self, firmware: Firmware) -> FlashReport:
         """
-        Load the ELF into the chip's memory directly, without a debug probe, and start it.
+        Put a program on the chip and start it.
 
         Raises:
-            UsageError: It was built for another chip or another wiring of the UART.
-            FlashError: It is no program for this chip.
+            UsageError: It was built for another chip or another wiring of the UART, or the pack is another one.
+            FlashError: It is no program for this chip, or as `hil.probe.flash.flash_through_pyocd`.
+            ToolError: pyOCD is not installed, or failed for a reason of its own.
         """
         if firmware.chip.name != self.chip:
             raise UsageError(
@@ -54,19 +72,47 @@ class EmulatorRig:
             )
         if firmware.board != self._file.board:
             raise UsageError(f"{self.name}: the firmware is for another wiring: build it with --rig {self.name}")
-        began = time.monotonic()
-        self.close()
-        a, b, c, d = (int(self._file.serial[i : i + 8], 16) for i in range(0, 32, 8))
-        board = EmulatedBoard(chip(self.chip), (a, b, c, d), sercom=self._file.board.sercom)
-        self.board = self._stack.enter_context(board)
+        began, pack = time.monotonic(), self._pack()
         try:
-            data = firmware.elf.read_bytes()
-            board.load_elf(data)
-        except (OSError, UsageError) as error:
+            elf_segments(firmware.elf)
+            how = self._load(firmware) if self._fast_load else self._flash(firmware, pack)
+        except UsageError as error:
             raise FlashError(self.name, f"{firmware.elf} cannot be loaded ({error})") from error
-        board.start()
         self._firmware = firmware
-        return FlashReport(firmware.flash_bytes, time.monotonic() - began, "ELF loaded into the emulated chip directly")
+        return FlashReport(firmware.flash_bytes, time.monotonic() - began, how)
+
+    def _load(self, firmware: Firmware) -> str:
+        self.close()
+        board = EmulatedBoard(chip(self.chip), serial_words(self._file.serial), sercom=self._file.board.sercom)
+        self.board = self._stack.enter_context(board)
+        board.load_elf(firmware.elf)
+        board.start()
+        return "written into the emulated chip's memory directly (--fast-load), without a debug probe"
+
+    def _pack(self) -> Pack | None:
+        """As the file names it.  Raises `UsageError` if it is missing or another one."""
+        if not self._file.pack or self._fast_load:
+            return None
+        pack = Pack(Path(self._file.pack), self._file.pack_sha256)
+        pack.check()
+        return pack
+
+    def _flash(self, firmware: Firmware, pack: Pack | None) -> str:
+        if self._device:
+            self._device.close()
+            self._device = None
+        if self._server is None:
+            plan = BoardPlan(self.chip, self._file.serial, f"rig-{secrets.token_hex(4)}", self._file.board.sercom)
+            self._server = self._stack.enter_context(ProbeServer(plan))
+            self.board = self._server.board
+        return flash_through_pyocd(
+            firmware.elf,
+            self._server.announcement.uid,
+            chip(self.chip),
+            rig=self.name,
+            chip_erase=self._chip_erase,
+            pack=pack,
+        ).how
 
     def open(self) -> Device:
         """Open the pty with pyserial.  Raises `RigNotFound` before `flash`, `PortLost` if the pty is gone."""
@@ -94,12 +140,18 @@ class EmulatorRig:
             how = "locked up" if crash.locked_up else "faulted"
             raise FirmwareFault(self.name, crash.registers, f"{where} ({how}: {crash.fault.kind.name.lower()})")
 
+    def stream(self) -> None:
+        """Let the emulated line deliver at its rate.  Raises `RigNotFound` before `flash`."""
+        if self.board is None:
+            raise RigNotFound(self.name, "nothing runs on the emulated chip yet: flash a firmware first")
+        self.board.ask(lambda emulator: emulator.set_line_rate(True))
+
     def close(self) -> None:
         """Close the port and end the chip."""
         if self._device:
             self._device.close()
         self._stack.close()
-        self.board = self._firmware = self._device = None
+        self.board = self._server = self._firmware = self._device = None
 
     def __enter__(self) -> EmulatorRig:
         return self
