@@ -30,6 +30,9 @@ _COMPILER = click.option(
     type=click.Choice(["gcc", "zig"]),
     help="arm-none-eabi-gcc, or clang from the ziglang wheel.  [default: gcc if it is on PATH]",
 )
+_FAST_LOAD = click.option(
+    "--fast-load", is_flag=True, help="Write into the emulated chip's memory directly, not through pyOCD."
+)
 _DEBUG = click.option("--debug", is_flag=True, expose_value=False, help="Show where in the code an error came from.")
 
 
@@ -114,12 +117,15 @@ def build(model: str, out: Path | None, rig: str, compiler: str | None, force: b
 
 
 @hil.command(short_help="ELF onto a rig", epilog=_examples("hil flash models/keyword-demo --rig emulator"))
-@_options(_MODEL, _OUT, _RIG, _COMPILER, _FORCE)
-def flash(model: str, out: Path | None, rig: str, compiler: str | None, force: bool) -> None:
+@_options(_MODEL, _OUT, _RIG, _COMPILER, _FORCE, _FAST_LOAD)
+@click.option("--chip-erase", is_flag=True, help="Erase the whole chip first, also a protected one.")
+def flash(
+    model: str, out: Path | None, rig: str, compiler: str | None, force: bool, fast_load: bool, chip_erase: bool
+) -> None:
     """
-    Put the firmware on a rig and see that it answers.
+    Put the firmware on a rig, read it back, and see that it answers.
 
-    The emulator loads the ELF directly and ends with the command.
+    pyOCD does it, on a board as on the emulator, whose chip ends with the command.
     """
     from hil.cli.show import show_hello
     from hil.experiment.device_stages import make_firmware
@@ -127,7 +133,8 @@ def flash(model: str, out: Path | None, rig: str, compiler: str | None, force: b
     from hil.rig import load_rig
 
     recipe = find_recipe(model)
-    with _workspace(recipe, out, force) as ws, load_rig(rig) as opened:
+    opened = load_rig(rig, fast_load=fast_load, chip_erase=chip_erase)
+    with _workspace(recipe, out, force) as ws, opened:
         firmware = make_firmware(recipe, ws, compiler, rig)
         report = opened.flash(firmware)
         ws.progress.say(f"{opened.name}: {report.how}, {report.bytes} bytes in {report.seconds:.1f} s")
@@ -138,12 +145,12 @@ def flash(model: str, out: Path | None, rig: str, compiler: str | None, force: b
     short_help="Test sequences on a rig, compared",
     epilog=_examples("hil run models/keyword-demo --rig emulator", "hil run keyword-demo --compiler zig"),
 )
-@_options(_MODEL, _OUT, _RIG, _COMPILER, _FORCE)
-def run(model: str, out: Path | None, rig: str, compiler: str | None, force: bool) -> int:
+@_options(_MODEL, _OUT, _RIG, _COMPILER, _FORCE, _FAST_LOAD)
+def run(model: str, out: Path | None, rig: str, compiler: str | None, force: bool, fast_load: bool) -> int:
     """Stream the test sequences through a rig and compare every step with the twin."""
     recipe = find_recipe(model)
     with _workspace(recipe, out, force) as ws:
-        return _run(recipe, ws, rig, compiler)
+        return _run(recipe, ws, rig, compiler, fast_load)
 
 
 @hil.command(
@@ -169,7 +176,7 @@ def report(model: str, out: Path | None) -> None:
     epilog=_examples("hil bench", "hil bench --rig emulator --compiler zig", "hil bench keyword-demo"),
 )
 @click.argument("model", required=False)
-@_options(_OUT, _RIG, _COMPILER)
+@_options(_OUT, _RIG, _COMPILER, _FAST_LOAD)
 @click.option("--inputs", "-D", type=click.IntRange(1), help="D of the recurrent kernels.  [default: 64]")
 @click.option("--units", "-H", type=click.IntRange(1), help="H of the recurrent kernels.  [default: 30]")
 @click.option("--kernel", "kernels", multiple=True, help="Only this one; may be repeated.")
@@ -179,6 +186,7 @@ def bench(
     out: Path | None,
     rig: str,
     compiler: str | None,
+    fast_load: bool,
     inputs: int | None,
     units: int | None,
     kernels: tuple[str, ...],
@@ -205,8 +213,27 @@ def bench(
             kernels=kernels,
             repeats=repeats,
             chip_name=recipe.build.chip if recipe else None,
+            fast_load=fast_load,
         )
         show_bench(done)
+
+
+@hil.command(
+    short_help="An emulated board for other programs",
+    epilog=_examples("hil emulate --probe", "hil emulate --probe --serial 0000000000000000000000000000000b"),
+)
+@_options(_RIG)
+@click.option("--probe", is_flag=True, help="With a debug probe that pyOCD finds: `pyocd list`.")
+@click.option(
+    "--serial", help="The chip's serial number and the probe's id, 32 hexadecimal digits.  [default: the rig's]"
+)
+@click.option("--link", type=click.Path(path_type=Path), help="A name for the serial port: a symbolic link to make.")
+@click.option("--elf", type=click.Path(path_type=Path, exists=True), help="A program to start with.")
+def emulate(rig: str, probe: bool, serial: str | None, link: Path | None, elf: Path | None) -> None:
+    """Run an emulated board, with a serial port and on request a debug probe, until Ctrl-C."""
+    from hil.cli.emulate import emulate_board
+
+    emulate_board(rig, probe=probe, serial=serial, link=link, elf=elf)
 
 
 @hil.command(short_help="Rigs known by name", epilog=_examples("hil rigs"))
@@ -234,20 +261,20 @@ def doctor(rig: str | None) -> int:
     epilog=_examples("hil demo", "hil demo models/keyword-demo --out /tmp/kd", "hil demo --compiler zig"),
 )
 @click.argument("model", default=DEMO_MODEL)
-@_options(_OUT, _RIG, _COMPILER, _FORCE, _JOBS)
-def demo(model: str, out: Path | None, rig: str, compiler: str | None, force: bool, jobs: int) -> int:
+@_options(_OUT, _RIG, _COMPILER, _FORCE, _JOBS, _FAST_LOAD)
+def demo(model: str, out: Path | None, rig: str, compiler: str | None, force: bool, jobs: int, fast_load: bool) -> int:
     """Everything, from data to report; stages that have not changed are skipped."""
     from hil.experiment.device_stages import make_gain
     from hil.experiment.stages import make_data, make_features, make_models
 
     recipe = find_recipe(model)
-    check_bench(rig, compiler)
+    check_bench(rig, compiler, fast_load)
     with _workspace(recipe, out, force) as ws:
         make_data(recipe, ws)
         make_features(recipe, ws)
         make_models(recipe, ws, quantized=True, jobs=jobs)
-        make_gain(recipe, ws, rig, compiler)
-        return _run(recipe, ws, rig, compiler)
+        make_gain(recipe, ws, rig, compiler, fast_load)
+        return _run(recipe, ws, rig, compiler, fast_load)
 
 
 def find_recipe(model: str) -> Recipe:
@@ -271,13 +298,16 @@ def find_recipe(model: str) -> Recipe:
     return load_recipe(model)
 
 
-def check_bench(rig: str, compiler: str | None) -> None:
+def check_bench(rig: str, compiler: str | None, fast_load: bool) -> None:
     """Whatever would fail after minutes of training fails now.  Raises `RigError`, `UsageError` or `ToolError`."""
     from hil.firmware import find_compiler
+    from hil.probe.flash import find_pyocd
     from hil.rig import load_rig_file
 
     load_rig_file(rig)
     find_compiler(compiler)
+    if not fast_load:
+        find_pyocd()
 
 
 @contextmanager
@@ -296,10 +326,10 @@ def _opened(folder: Path, force: bool) -> Iterator[Workspace]:
         yield ws
 
 
-def _run(recipe: Recipe, ws: Workspace, rig: str, compiler: str | None) -> int:
+def _run(recipe: Recipe, ws: Workspace, rig: str, compiler: str | None, fast_load: bool) -> int:
     from hil.experiment.device_stages import make_run
 
-    result = make_run(recipe, ws, rig, compiler)
+    result = make_run(recipe, ws, rig, compiler, fast_load)
     _report(result, ws)
     return 0 if result.bit_exact else 1
 

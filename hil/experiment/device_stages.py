@@ -30,7 +30,7 @@ GAIN_KERNELS = (EGRU, FLOAT_GRU_KERNEL)
 GAIN_REPEATS = 8
 DEFAULT_CHIP = "atsamd21j18a"
 _DEVICE_CODE = ("codegen", "firmware", "firmware/", "fixed.py", "chips.py")
-_RUN_CODE = ("link", "rig", "emulator", "quant", "experiment", "trace.py")
+_RUN_CODE = ("link", "rig", "probe", "emulator", "quant", "experiment", "trace.py")
 
 
 def make_firmware(recipe: Recipe, ws: Workspace, compiler: str | None, rig: str) -> Firmware:
@@ -96,7 +96,7 @@ def _compile(
         )
 
 
-def make_run(recipe: Recipe, ws: Workspace, rig_name: str, compiler: str | None) -> Result:
+def make_run(recipe: Recipe, ws: Workspace, rig_name: str, compiler: str | None, fast_load: bool = False) -> Result:
     """
     Stages ``firmware`` and ``run``: the test sequences through a rig, compared with the twin.
 
@@ -111,7 +111,7 @@ def make_run(recipe: Recipe, ws: Workspace, rig_name: str, compiler: str | None)
     if features.frontend.frames != artefact.frontend.frames or features.labels != artefact.labels:
         raise ArtefactError(ws.path(ARTEFACT), "was made from other features: run `hil quantize MODEL` again")
     firmware = make_firmware(recipe, ws, compiler, rig_name)
-    with load_rig(rig_name) as rig:
+    with load_rig(rig_name, fast_load=fast_load) as rig:
         inputs = {
             "artefact": artefact.sha256(),
             "features": file_sha256(ws.path(FEATURES)),
@@ -140,6 +140,7 @@ def run_bench(
     kernels: Sequence[str],
     repeats: int,
     chip_name: str | None = None,
+    fast_load: bool = False,
 ) -> Bench:
     """
     Build a bench firmware, measure its kernels on a rig, and leave ``bench.json``.
@@ -149,6 +150,7 @@ def run_bench(
         rig_name, compiler: As for `make_run`.
         inputs, units, kernels, repeats: As `hil.experiment.bench.measure`.
         chip_name: None: the rig's.
+        fast_load: As `hil.rig.load_rig`.
 
     Raises:
         UsageError: No such kernel, or a shape that is too large.
@@ -157,13 +159,13 @@ def run_bench(
     file = load_rig_file(rig_name)
     sources = bench_sources(inputs, units, kernels)
     firmware = _compile(ws, sources, chip_name or file.chip, file.board, compiler, "2", ws.path("bench"))
-    with load_rig(rig_name) as rig:
+    with load_rig(rig_name, fast_load=fast_load) as rig:
         done = measure(firmware, rig, ws.progress, inputs=inputs, units=units, kernels=kernels, repeats=repeats)
     write_text(ws.path(BENCH), done.to_json())
     return done
 
 
-def make_gain(recipe: Recipe, ws: Workspace, rig_name: str, compiler: str | None) -> Bench:
+def make_gain(recipe: Recipe, ws: Workspace, rig_name: str, compiler: str | None, fast_load: bool = False) -> Bench:
     """
     Stage ``gain``: the step of the model's first layer's shape against the float GRU's, in the same run.
 
@@ -173,7 +175,7 @@ def make_gain(recipe: Recipe, ws: Workspace, rig_name: str, compiler: str | None
     inputs, units = recipe.features.bands, recipe.cell.hidden[0]
     sources = bench_sources(inputs, units, GAIN_KERNELS)
     file = load_rig_file(rig_name)
-    with load_rig(rig_name) as rig:
+    with load_rig(rig_name, fast_load=fast_load) as rig:
         known = {
             "shape": f"{inputs} {units}",
             "chip": recipe.build.chip,

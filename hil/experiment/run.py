@@ -126,7 +126,7 @@ def _stream(
     comparisons: list[Comparison] = []
     first: Difference | None = None
     notes: list[str] = []
-    rig.flash(firmware)
+    notes.append(f"flashed: {rig.flash(firmware).how}")
     device, hello = connect(rig, firmware)
     with _frames_told(device, progress), progress.task(f"{len(test.x)} test clips on {rig.name}") as update:
         for i, (x, twin) in enumerate(zip(test.x, expected, strict=True)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import importlib.util
 import tempfile
 from collections.abc import Callable
@@ -82,14 +83,18 @@ class Flashed:
     cycles: int | None
     chip_seconds: float | None
 
-    def __str__(self) -> str:
+    @property
+    def how(self) -> str:
+        """In words, the same every time: without wall time."""
         if not self.written:
-            how = f"{self.bytes} bytes were there already, read back through pyOCD and compared"
-        else:
-            how = f"{self.bytes} bytes written through pyOCD{' after a chip erase' if self.erased else ''}, verified"
+            return "the program was there already: read back through pyOCD and compared, not written again"
+        how = f"written through pyOCD{' after a chip erase' if self.erased else ''}, read back and compared"
         if self.cycles is None:
-            return f"{how}, in {self.seconds:.2f} s"
-        return f"{how}, in {self.seconds:.2f} s ({self.cycles} cycles and {self.chip_seconds:.2f} s on the chip)"
+            return how
+        return f"{how} ({self.cycles} cycles, {self.chip_seconds:.2f} s of the chip's time)"
+
+    def __str__(self) -> str:
+        return f"{self.bytes} bytes in {self.seconds:.2f} s: {self.how}"
 
 
 def flash_through_pyocd(
@@ -127,8 +132,7 @@ def flash_through_pyocd(
         FlashDiffers, FlashLocked, ChipProtected, PowerLost: As they say.
         FlashError: The chip's flash controller or the deadline.
     """
-    if importlib.util.find_spec("pyocd") is None:
-        raise ToolError("pyOCD is not installed: run `pip install 'hil[bench]'`")
+    find_pyocd()
     if pack:
         pack.check()
     segments = _segments(elf, chip)
@@ -154,6 +158,16 @@ def flash_through_pyocd(
         cycles=after["spent_cycles"] - before["spent_cycles"] if known else None,  # type: ignore[index]
         chip_seconds=after["seconds"] - before["seconds"] if known else None,  # type: ignore[index]
     )
+
+
+def find_pyocd() -> str:
+    """pyOCD's version.  Raises `ToolError` if it is not installed."""
+    if importlib.util.find_spec("pyocd") is None:
+        raise ToolError(
+            "pyOCD, which flashes, is not installed: run `pip install 'hil[bench]'`. "
+            "The emulated chip can do without: --fast-load."
+        )
+    return importlib.metadata.version("pyocd")
 
 
 def _segments(elf: Path, chip: Chip) -> list[tuple[int, bytes]]:

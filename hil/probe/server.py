@@ -10,13 +10,13 @@ import struct
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 
 from hil.chips import chip as find_chip
-from hil.emulator import EmulatedBoard
+from hil.emulator import EmulatedBoard, Emulator
 from hil.errors import RigError, UsageError
 from hil.probe.bus import DebugBus
 from hil.probe.chip import DebuggedChip
@@ -29,6 +29,7 @@ SEND_TIMEOUT_S = 1.0
 """For a client that does not take its answers; then it is hung up on."""
 
 _MAX_WORDS = 1 << 16
+_LOOK_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class BoardPlan:
         sercom: Whose USART the pty is.
         link: Where to put a symbolic link to the pty.
         elf: Program to start with, loaded directly.
+        probe: With a debug probe; `serve` can do without.
     """
 
     chip: str = "atsamd21j18a"
@@ -51,6 +53,7 @@ class BoardPlan:
     sercom: int = 3
     link: str | None = None
     elf: str | None = None
+    probe: bool = True
 
 
 class ProbeServer:
@@ -67,17 +70,14 @@ class ProbeServer:
     """
 
     def __init__(self, plan: BoardPlan) -> None:
-        number = _serial_words(plan.serial)
-        self.chip = DebuggedChip(find_chip(plan.chip), number)
+        self.chip = DebuggedChip(find_chip(plan.chip), serial_words(plan.serial))
         self._registration = Registration(plan.uid or plan.serial)
-        try:
-            self.board = EmulatedBoard(self.chip.chip, number, sercom=plan.sercom, link=plan.link, emulator=self.chip)
-            if plan.elf:
-                self.board.load_elf(Path(plan.elf))
+        with ExitStack() as undo:
+            undo.callback(self._registration.close)
+            self.board = _board(plan, self.chip)
+            undo.callback(self.board.close)
             self._listener = _listen(self._registration.socket)
-        except BaseException:
-            self._registration.close()
-            raise
+            undo.pop_all()
         self._clients: set[_Client] = set()
         self._holder: _Client | None = None
         self._port: DebugPort | None = None
@@ -219,7 +219,8 @@ def _error(ack: Ack, text: str) -> bytes:
     return bytes([ack]) + text.encode()
 
 
-def _serial_words(serial: str) -> tuple[int, int, int, int]:
+def serial_words(serial: str) -> tuple[int, int, int, int]:
+    """The chip's four words.  Raises `UsageError` unless it is 32 lower-case hexadecimal digits."""
     if len(serial) != 32 or set(serial) - set("0123456789abcdef"):
         raise UsageError(f"serial number {serial!r}: expected 32 lower-case hexadecimal digits")
     a, b, c, d = (int(serial[i : i + 8], 16) for i in range(0, 32, 8))
@@ -243,7 +244,7 @@ def serve(plan: BoardPlan, ready: Callable[[Announcement], None]) -> None:
     Run a board until SIGINT or SIGTERM, or until the board fails.
 
     Args:
-        plan: What to serve.
+        plan: What to serve; without ``probe`` only chip and pty.
         ready: Called once debuggers and serial programs can connect.
 
     Raises:
@@ -251,10 +252,31 @@ def serve(plan: BoardPlan, ready: Callable[[Announcement], None]) -> None:
         ToolError: The emulator failed.
     """
     ended = threading.Event()
-    with _signals(ended.set), ProbeServer(plan) as server:
-        ready(server.announcement)
-        while not ended.wait(0.2) and server.board.running:
+    with _signals(ended.set), ExitStack() as stack:
+        if plan.probe:
+            server = stack.enter_context(ProbeServer(plan))
+            board, announcement = server.board, server.announcement
+        else:
+            chip = find_chip(plan.chip)
+            board = stack.enter_context(_board(plan, Emulator(chip, serial_words(plan.serial))))
+            board.start()
+            announcement = Announcement(plan.uid or plan.serial, chip.name, os.getpid(), board.port, "")
+        ready(announcement)
+        while not ended.wait(_LOOK_S) and board.running:
             pass
+        board.stop()  # raises what the board has failed of
+
+
+def _board(plan: BoardPlan, emulator: Emulator) -> EmulatedBoard:
+    """Not yet started."""
+    board = EmulatedBoard(emulator.chip, sercom=plan.sercom, link=plan.link, emulator=emulator)
+    try:
+        if plan.elf:
+            board.load_elf(Path(plan.elf))
+    except BaseException:
+        board.close()
+        raise
+    return board
 
 
 @contextmanager

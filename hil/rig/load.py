@@ -39,7 +39,17 @@ def load_rig_file(name_or_path: str | Path) -> RigFile:
     return load_toml(known[name], RigFile)
 
 
-def load_rig(name_or_path: str | Path) -> Rig:
-    """The rig of that name or file, not yet started.  Raises as `load_rig_file`."""
+def load_rig(name_or_path: str | Path, *, fast_load: bool = False, chip_erase: bool = False) -> Rig:
+    """
+    The rig of that name or file, not yet started.
+
+    Args:
+        name_or_path: As for `load_rig_file`.
+        fast_load: Write the program into the emulated chip's memory directly, not through pyOCD.
+        chip_erase: Erase all of the chip before it is flashed, also if it is protected.
+
+    Raises:
+        RigNotFound, UsageError: As `load_rig_file`.
+    """
     file = load_rig_file(name_or_path)
-    return EmulatorRig(file, f"--rig {name_or_path}")
+    return EmulatorRig(file, f"--rig {name_or_path}", fast_load=fast_load, chip_erase=chip_erase)
