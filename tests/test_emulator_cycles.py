@@ -221,7 +221,9 @@ def test_both_loops_count_alike(mode, where):
             emulator.set_register("pc", program.address)
             while emulator.run(slice_cycles) is Stop.BUDGET:
                 pass
-            results.append((emulator.cycles, emulator.instructions, emulator.registers(), emulator.read(RAM_BASE, 0x8000)))
+            results.append(
+                (emulator.cycles, emulator.instructions, emulator.registers(), emulator.read(RAM_BASE, 0x8000))
+            )
         assert all(result == results[0] for result in results)
 
 

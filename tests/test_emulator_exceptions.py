@@ -1,5 +1,6 @@
 """Exceptions: entry, return, priorities, late arrival, tail-chaining, sleep, and everything that faults."""
 
+import itertools
 import struct
 
 import pytest
@@ -234,7 +235,7 @@ def test_systick_counts_and_interrupts():
         if active(emulator) == SYSTICK:
             entries.append(emulator.cycles)
             emulator.run(1)
-    assert [b - a for a, b in zip(entries, entries[1:], strict=False)] == [100] * 4
+    assert [b - a for a, b in itertools.pairwise(entries)] == [100] * 4
     poke(emulator, SYST_CSR, 5)
     emulator.run(200, stop_when_idle=False)
     assert word(emulator, SYST_CSR) == 0x10005

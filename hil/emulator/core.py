@@ -15,6 +15,7 @@ from elftools.elf.elffile import ELFFile
 
 from hil.chips import FLASH_BASE, RAM_BASE, Chip
 from hil.emulator.build_core import SOURCES, library
+from hil.emulator.register_names import REGISTERS
 from hil.errors import FitError, ToolError, UsageError
 
 POWER_ON, PIN_RESET = 0x01, 0x10
@@ -89,6 +90,20 @@ class Unmodelled:
     pc: int
     count: int
 
+    @property
+    def name(self) -> str:
+        """Such as ``"ADC.CTRLA"``."""
+        return register_name(self.address)
+
+
+def register_name(address: int) -> str:
+    """``PERIPHERAL.REGISTER`` for the register that holds ``address``; the address itself outside of all."""
+    block = max((base, name) for name, (base, _) in REGISTERS.items() if base <= address or base == 0x40000000)[1]
+    base, text = REGISTERS[block]
+    offsets = {int(offset, 16): name for offset, name in (entry.split(":") for entry in text.split())}
+    below = [offset for offset in offsets if offset <= address - base < offset + 4]
+    return f"{block}.{offsets[max(below)]}" if below else f"{address:#010x}"
+
 
 _REGISTERS = (
     *(f"r{i}" for i in range(13)),
@@ -162,9 +177,7 @@ class Emulator:
         self.chip = chip
         self._ffi, self._lib = _load()
         timers = 5 if chip.name.startswith("atsamd21j") else 3
-        emu = self._lib.emu_new(
-            chip.flash_bytes, chip.ram_bytes, chip.device_id, list(serial), chip.sercoms, timers
-        )
+        emu = self._lib.emu_new(chip.flash_bytes, chip.ram_bytes, chip.device_id, list(serial), chip.sercoms, timers)
         if emu == self._ffi.NULL:
             raise ToolError(f"the emulator cannot make an {chip.name}: out of memory, or sizes that it does not know")
         self._emu = self._ffi.gc(emu, self._lib.emu_free)
@@ -178,9 +191,7 @@ class Emulator:
         """
         done = self._lib.emu_poke(self._emu, address, data, len(data))
         if done != len(data):
-            raise UsageError(
-                f"{len(data)} bytes at {address:#010x} do not fit the memory of an {self.chip.name}"
-            )
+            raise UsageError(f"{len(data)} bytes at {address:#010x} do not fit the memory of an {self.chip.name}")
 
     def load_elf(self, source: Path | str | bytes) -> None:
         """
@@ -331,6 +342,14 @@ class Emulator:
         """
         self._lib.emu_uart_line_rate(self._emu, int(on))
 
+    def drive_pin(self, pin: str, level: bool | None) -> None:
+        """Drive a pin such as ``"PA08"`` from outside; None lets go of it."""
+        self._lib.emu_pin_drive(self._emu, *_pin(pin), -1 if level is None else int(level))
+
+    def pin(self, pin: str) -> bool:
+        """Level of a pin: the chip's output, what drives it outside, or its pull."""
+        return bool(self._lib.emu_pin_level(self._emu, *_pin(pin)))
+
     def set_debugger(self, attached: bool) -> None:
         """With a debugger (the default) BKPT stops `run`; without one it is a HardFault."""
         self._lib.emu_set_debugger(self._emu, int(attached))
@@ -354,6 +373,14 @@ class Emulator:
             self._lib.emu_unmodelled_get(self._emu, i, raw)
             found.append(Unmodelled(int(raw.address), bool(raw.is_write), int(raw.pc), int(raw.count)))
         return found
+
+
+def _pin(name: str) -> tuple[int, int]:
+    """Group and number of a pin."""
+    group, number = name[:2].upper(), name[2:]
+    if group not in ("PA", "PB") or not number.isdigit() or int(number) > 31:
+        raise UsageError(f"{name!r} is no pin; PA00 to PB31 are")
+    return int(group == "PB"), int(number)
 
 
 def _accesses(address: int, n: int) -> Iterator[tuple[int, int]]:

@@ -22,8 +22,22 @@ def _command(sources: list[Path], out: Path, flags: tuple[str, ...], compiler: s
         link = ["-mcpu=cortex-m0plus", "-nostartfiles", f"-T{script}", "-Wl,--no-warn-rwx-segments"]
         return [str(GCC), *common, *link, *map(str, sources), "-o", str(out), "-lm", "-lc", "-lgcc"]
     zig = [sys.executable, "-m", "ziglang", "build-exe", "-target", "thumb-freestanding-eabi", "-mcpu=cortex_m0plus"]
-    return [*zig, "-fcompiler-rt", "-fno-strip", "--script", script, "-cflags", *common, "--", *map(str, sources),
-            f"-femit-bin={out}", "--cache-dir", str(_FOLDER / "zig"), "--global-cache-dir", str(_FOLDER / "zig")]
+    return [
+        *zig,
+        "-fcompiler-rt",
+        "-fno-strip",
+        "--script",
+        script,
+        "-cflags",
+        *common,
+        "--",
+        *map(str, sources),
+        f"-femit-bin={out}",
+        "--cache-dir",
+        str(_FOLDER / "zig"),
+        "--global-cache-dir",
+        str(_FOLDER / "zig"),
+    ]
 
 
 @functools.cache

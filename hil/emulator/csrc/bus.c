@@ -6,7 +6,7 @@
 
 enum {
     APB_A = 0x40000000, APB_B = 0x41000000, APB_C = 0x42000000, APB_BLOCK = 0x400,
-    DSU_BASE = 0x41002000, DSU_SIZE = 0x2000,
+    DSU_BASE = 0x41002000, DSU_SIZE = 0x2000, MTB_SIZE = 0x1000,
     IOBUS = 0x60000000, IOBUS_SIZE = 0x200,
     ALWAYS_CLOCKED = 32, PAC_MTB = 6,
     SCS = 0xE000E000, AUX = 0x00800000, AUX_END = 0x0080C000
@@ -85,7 +85,8 @@ static bool is_clocked(const struct emu *e, uint32_t address, const struct block
 }
 
 static bool is_protected(const struct emu *e, uint32_t address, const struct block *block) {
-    if (address >= IOBUS || block->mask == 0 || (block->mask == ALWAYS_CLOCKED && block->write != mtb_write)) return false;
+    bool unprotected = block->mask == 0 || (block->mask == ALWAYS_CLOCKED && block->write != mtb_write);
+    if (address >= IOBUS || unprotected) return false;
     uint32_t bit = block->mask == ALWAYS_CLOCKED ? PAC_MTB : block->mask;
     return e->write_protect[(address - APB_A) >> 24] >> bit & 1;
 }
@@ -102,13 +103,15 @@ void bus_log(struct emu *e, uint32_t address, bool is_write) {
     e->unmodelled[e->unmodelled_count++] = (struct emu_unmodelled){address, is_write, e->r[15], 1};
 }
 
-/* Called where e->tag does not hold the line: a miss, or hits cost too, or the cache is off. */
+/* Called where e->tag does not hold the line: a miss, or hits cost too, or the cache is off.
+ * While a row is erased or a page written the array answers nobody. */
 uint32_t flash_miss(struct emu *e, uint32_t line) {
-    if (e->cache_off) return e->hit_cost;
+    uint32_t busy = e->nvm.pending_command ? nvm_busy_cycles(e) : 0;
+    if (e->cache_off) return busy + e->hit_cost;
     uint32_t *held = e->hit_cost ? &e->tag_shadow[line % CACHE_LINES] : &e->tag[line % CACHE_LINES];
     if (*held == line) return e->hit_cost;
     *held = line;
-    return e->miss_cost;
+    return busy + e->miss_cost;
 }
 
 static uint32_t read_flash(struct emu *e, uint32_t address, uint32_t size) {
@@ -136,7 +139,8 @@ static bool refuse(struct emu *e, uint32_t address, uint32_t size) {
 
 /* DSU and MTB are larger than a block. */
 static uint32_t offset_in(const struct block *block, uint32_t address) {
-    return block->read == dsu_read ? address & 0x1FFF : block->read == mtb_read ? address & 0xFFF : address & (APB_BLOCK - 1);
+    if (block->read == dsu_read) return address & (DSU_SIZE - 1);
+    return address & (block->read == mtb_read ? MTB_SIZE - 1 : APB_BLOCK - 1);
 }
 
 static uint32_t read_peripheral(struct emu *e, uint32_t address, uint32_t size) {

@@ -183,7 +183,8 @@ void clock_event(struct emu *e) {
 }
 
 /* Start or stop one oscillator whose ENABLE bit has changed. */
-static void toggle(struct emu *e, uint32_t oscillator, uint32_t bits, uint32_t before, uint32_t now, uint64_t after_ps) {
+static void toggle(struct emu *e, uint32_t oscillator, uint32_t bits, uint32_t before, uint32_t now,
+                   uint64_t after_ps) {
     if ((now & ENABLE) && !(before & ENABLE)) start(e, oscillator, after_ps);
     if (!(now & ENABLE) && (before & ENABLE)) stop(e, oscillator, bits);
 }
@@ -325,7 +326,8 @@ uint32_t pm_read(struct emu *e, uint32_t index, uint32_t offset, uint32_t lanes)
     switch (offset) {
     case PM_CTRL: return p->control | (uint32_t)p->sleep << 8;
     case PM_CPUSEL:
-        return p->cpu_sel | (uint32_t)p->apb_sel[0] << 8 | (uint32_t)p->apb_sel[1] << 16 | (uint32_t)p->apb_sel[2] << 24;
+        return p->cpu_sel | (uint32_t)p->apb_sel[0] << 8 | (uint32_t)p->apb_sel[1] << 16 |
+               (uint32_t)p->apb_sel[2] << 24;
     case PM_AHBMASK: return p->ahb_mask;
     case PM_APBAMASK:
     case PM_APBBMASK:
@@ -361,10 +363,12 @@ void gclk_write(struct emu *e, uint32_t index, uint32_t offset, uint32_t value, 
         if ((lanes & 8) && !(*channel & 0x8000)) *channel = (uint16_t)((value >> 16 & 0xCF00) | g->channel_select);
     } else if (offset == 4) {
         g->generator_select = value & 15;
-        if (lanes & 0xE) g->generator[g->generator_select] = merge(g->generator[g->generator_select], value, lanes) & 0x3F1F0F;
+        uint32_t *control = &g->generator[g->generator_select];
+        if (lanes & 0xE) *control = merge(*control, value, lanes) & 0x3F1F0F;
     } else if (offset == 8) {
         g->divider_select = value & 15;
-        if (lanes & 0xE) g->divider[g->divider_select] = merge(g->divider[g->divider_select], value, lanes) & 0xFFFF0F;
+        uint32_t *divider = &g->divider[g->divider_select];
+        if (lanes & 0xE) *divider = merge(*divider, value, lanes) & 0xFFFF0F;
     } else if (offset != 0) {
         bus_log(e, 0x40000C00 + offset, true);
     }

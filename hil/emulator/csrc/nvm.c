@@ -95,6 +95,12 @@ void nvm_event(struct emu *e) {
     update_irq(e);
 }
 
+/* Cycles until the erase or write under way is done. */
+uint32_t nvm_busy_cycles(const struct emu *e) {
+    uint64_t end = time_cycle_of(e, e->nvm.busy_until_ps);
+    return end > e->cycles ? (uint32_t)(end - e->cycles) : 0;
+}
+
 static bool in_user_row(uint32_t address) {
     return address - USER_ROW < ROW;
 }

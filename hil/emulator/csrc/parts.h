@@ -127,6 +127,7 @@ uint64_t gclk_channel_microhertz(const struct emu *e, uint32_t channel);
 void nvm_reset(struct emu *e);
 void nvm_power_on(struct emu *e);
 void nvm_event(struct emu *e);
+uint32_t nvm_busy_cycles(const struct emu *e);
 const uint8_t *nvm_aux(const struct emu *e, uint32_t address, uint32_t size);
 void nvm_load_page(struct emu *e, uint32_t address, uint32_t size, uint32_t value);
 void sercom_reset(struct emu *e, uint32_t index);

@@ -4,7 +4,7 @@
 
 enum { DIR = 0x00, DIRCLR = 0x04, DIRSET = 0x08, DIRTGL = 0x0C, OUT = 0x10, OUTCLR = 0x14, OUTSET = 0x18,
        OUTTGL = 0x1C, IN = 0x20, CTRL = 0x24, WRCONFIG = 0x28, PMUX = 0x30, PINCFG = 0x40, PINCFG_END = 0x60,
-       GROUP_BYTES = 0x80, GROUPS = 2 };
+       GROUP_BYTES = 0x80, GROUPS = 3 };
 enum { CFG_INEN = 2, CFG_PULLEN = 4, CFG_BITS = 0x47 };
 enum { WR_WRPMUX = 1 << 28, WR_WRPINCFG = 1 << 30, WR_HWSEL = 1u << 31 };
 

@@ -258,7 +258,7 @@ struct emu {
     struct sysctrl sysctrl;
     struct gclk gclk;
     struct nvm nvm;
-    struct port_group port[2];
+    struct port_group port[3]; /* A, B, and C without pins */
     struct sercom sercom[SERCOMS];
     uint32_t write_protect[3]; /* PAC0..2 */
     struct tc tc[TIMERS];
