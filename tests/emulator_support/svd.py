@@ -136,7 +136,7 @@ def names() -> str:
         words, line = text.split(" "), ""
         rows = []
         for word in words:
-            if len(line) + len(word) > 95:
+            if len(line) + len(word) > 107:
                 rows.append(line + " ")
                 line = ""
             line += (" " if line else "") + word
