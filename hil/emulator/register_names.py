@@ -1,5 +1,6 @@
 """Names of the SAMD21's registers; written by tests/emulator_support/svd.py from the vendor's SVD."""
 
+# fmt: off
 REGISTERS: dict[str, tuple[int, str]] = {
     "PAC0": (
         0x40000000,

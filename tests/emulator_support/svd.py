@@ -127,7 +127,7 @@ def names() -> str:
         if register.name not in known:
             known.append(register.name)
     head = "Names of the SAMD21's registers; written by tests/emulator_support/svd.py from the vendor's SVD."
-    lines = [f'"""{head}"""', ""]
+    lines = [f'"""{head}"""', "", "# fmt: off"]
     lines.append("REGISTERS: dict[str, tuple[int, str]] = {")
     for peripheral in sorted(blocks, key=lambda p: bases[p]):
         lines.append(f'    "{peripheral}": (')
