@@ -6,6 +6,7 @@ import struct
 import time
 
 import pytest
+from probe_pack import make_pack
 from probe_support import J18A, SERIALS, Debugger, compile_program
 
 from hil.chips import CHIPS
@@ -21,6 +22,7 @@ from hil.errors import (
     UsageError,
 )
 from hil.probe import BoardPlan
+from hil.probe.algorithm import flash_algorithm
 from hil.probe.client import Busy
 from hil.probe.flash import Pack, _error, flash_through_pyocd
 from hil.probe.folder import FOLDER_VARIABLE
@@ -275,6 +277,21 @@ def test_a_pack_is_the_file_that_was_named(folder, small):
     for pack in (Pack(path, "0" * 64), Pack(folder / "none.pack", "0" * 64)):
         with pytest.raises(UsageError, match="pack"):
             flash(small, pack=pack)
+
+
+def test_a_vendors_pack_replaces_the_target(folder, board, small):
+    """Its memory map and its algorithm, which lies elsewhere in RAM; verified as ever."""
+    path = make_pack(folder)
+    pack = Pack(path, hashlib.sha256(path.read_bytes()).hexdigest())
+    assert flash(small, pack=pack).written
+    with Debugger(UID) as debugger:
+        debugger.write(DHCSR, HALT)
+        assert debugger.read(0x20000000) != flash_algorithm()["instructions"][0]
+        debugger.write(NVM, 0xA500 | SECURE, 2)
+    with pytest.raises(ChipProtected):
+        flash(small, pack=pack)
+    assert flash(small, pack=pack, chip_erase=True).written
+    assert flash_contents(0, 400) == noise(400)
 
 
 def test_every_result_of_the_algorithm_has_words():

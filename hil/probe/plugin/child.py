@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from pyocd.core import exceptions
@@ -53,12 +53,11 @@ def say(**what: Any) -> None:
 
 def run(order: dict[str, Any]) -> dict[str, Any]:
     """Carry out an order of `hil.probe.flash`.  Raises `Failed`."""
-    session = make_session(order)
-    try:
-        connect(session)
-        if order["chip_erase"]:
+    if order["chip_erase"]:
+        with opened({**order, "pack": None}) as session:
             say(doing="erasing the chip", fraction=0.0)
             guarded(session, session.target.mass_erase)
+    with opened(order) as session:
         image = [(int(address), bytes.fromhex(data)) for address, data in order["segments"]]
         guarded(session, session.target.reset_and_halt)
         differs = guarded(session, lambda: compare(session, image, "comparing"))
@@ -69,6 +68,15 @@ def run(order: dict[str, Any]) -> dict[str, Any]:
                 raise Failed("differs", **left)
         guarded(session, session.target.reset)
         return {"written": bool(differs)}
+
+
+@contextmanager
+def opened(order: dict[str, Any]) -> Iterator[Session]:
+    """A session that is connected.  Raises `Failed`."""
+    session = make_session(order)
+    try:
+        connect(session)
+        yield session
     finally:
         with suppress(Exception):
             session.close()
@@ -103,11 +111,16 @@ def connect(session: Session) -> None:
         session.open()
     except exceptions.ProbeError as error:
         raise Failed("busy", text=str(error)) from error
-    except exceptions.TargetError as error:
-        kind = "protected" if str(error) == targets.PROTECTED else "no_target"
-        raise Failed(kind, text=str(error)) from error
     except exceptions.Error as error:
-        raise Failed("no_target", text=str(error)) from error
+        raise Failed("protected" if is_protected(session) else "no_target", text=str(error)) from error
+
+
+def is_protected(session: Session) -> bool:
+    """The DSU answers, and says so; also where a pack's target has not asked it."""
+    try:
+        return bool(session.target.dp.aps) and targets.is_protected(session.target.dp)
+    except exceptions.Error:
+        return False
 
 
 def guarded(session: Session, work: Callable[[], Any]) -> Any:

@@ -85,7 +85,7 @@ class Samd21(CoreSightTarget):  # type: ignore[misc]
         """
         if self.session.options.get("connect_mode") != "under-reset":
             release_core(self.dp)
-        if not _dsu_read(self.dp, _STATUS_B) & PROT:
+        if not is_protected(self.dp):
             return
         options = self.session.options
         if not (options.is_set(UNLOCK_OPTION) and options.get(UNLOCK_OPTION)):
@@ -110,7 +110,7 @@ class Samd21(CoreSightTarget):  # type: ignore[misc]
         if status & (FAIL | PERR):
             raise exceptions.FlashEraseFailure(f"chip erase failed (DSU.STATUSA {status:#04x})")
         self.dp.reset()
-        if _dsu_read(self.dp, _STATUS_B) & PROT:
+        if is_protected(self.dp):
             raise exceptions.FlashEraseFailure("the chip is still protected after the chip erase")
 
     def mass_erase(self) -> None:
@@ -126,6 +126,11 @@ class Samd21(CoreSightTarget):  # type: ignore[misc]
         release_core(self.dp)
         for core in self.cores.values():
             core.clear_reset_catch(Target.ResetType.HARDWARE)
+
+
+def is_protected(dp: DebugPort) -> bool:
+    """DSU.STATUSB.PROT."""
+    return bool(_dsu_read(dp, _STATUS_B) & PROT)
 
 
 def release_core(dp: DebugPort) -> None:
