@@ -101,8 +101,8 @@ def c_header() -> str:
 
 
 def _limits() -> str:
-    names = ("PROTOCOL_VERSION", "MAX_BODY", "MAX_REPLY", "WINDOW", "MAX_STREAM_LINE", "MAX_STREAM_REPLY")
-    names += ("HEADER_BYTES", "CRC_BYTES")
+    sizes = ("MAX_BODY", "MAX_REPLY", "WINDOW", "MAX_STREAM_LINE", "MAX_STREAM_REPLY", "HEADER_BYTES", "CRC_BYTES")
+    names = ("PROTOCOL_VERSION", *sizes)
     lines = [f"#define LINK_{name} {getattr(schema, name)}u" for name in names]
     lines += [f"#define LINK_{name} 0x{getattr(schema, name):02X}u" for name in ("FRAME_TAG", "DELIMITER")]
     return "\n".join(lines) + "\n"
