@@ -17,7 +17,7 @@ from safetensors.numpy import load, save
 from test_experiment_run import features_for
 
 from hil.artefact import EmbeddedGruLayer
-from hil.cli import EXIT_DEVICE, EXIT_RIG, EXIT_TOOL, EXIT_USAGE, exit_code, run
+from hil.cli import EXIT_BUG, EXIT_DEVICE, EXIT_RIG, EXIT_TOOL, EXIT_USAGE, exit_code, run
 from hil.cli.commands import hil
 from hil.errors import DeviceError, HilError, PortLost, ToolError, UsageError, WrongFirmware
 from hil.experiment.feature_file import save_features
@@ -131,10 +131,27 @@ def test_an_unknown_key_of_a_recipe_is_suggested(model: Path, capsys: pytest.Cap
     assert "unknown key 'hiden' in [cell]; did you mean 'hidden'?" in err
 
 
-def test_debug_shows_where_an_error_came_from(tmp_path: Path) -> None:
-    """With ``--debug`` the error is raised."""
-    with pytest.raises(UsageError):
-        run(["build", str(tmp_path / "none"), "--debug"])
+def test_debug_shows_where_an_error_came_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A traceback with ``--debug``, none without; the exit code is the same."""
+    for more, shown in (["--debug"], True), ([], False):
+        code, _, err = call(capsys, "build", tmp_path / "none", *more)
+        assert code == EXIT_USAGE
+        assert ("Traceback" in err) == shown
+
+
+def test_a_bug_is_not_taken_for_a_difference(
+    model: Path, out: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error that nobody foresaw has an exit code of its own, and its traceback."""
+
+    def broken(*arguments: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("hil.experiment.device_stages.make_firmware", broken)
+    code, _, err = call(capsys, "build", model, "--out", out)
+    assert code == EXIT_BUG
+    assert "ZeroDivisionError" in err
+    assert "bug in hil" in err
 
 
 def test_an_unknown_rig_lists_the_known_ones(model: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -66,7 +66,7 @@ def hil() -> None:
 
     \b
     Exit codes: 0 done, 1 the device differs from its twin, 2 your call or a file, 3 a compiler or
-    the emulator, 4 the bench, 5 the firmware, 130 interrupted.
+    the emulator, 4 the bench, 5 the firmware, 70 a bug in hil, 130 interrupted.
     """
 
 
