@@ -146,7 +146,7 @@ def test_error_in_the_thread_reaches_the_user(echo):
     board = EmulatedBoard(CHIP)
     board.load_elf(echo)
 
-    def explode(*_):
+    def explode(*_, **__):
         raise RuntimeError("boom")
 
     board.emulator.run = explode

@@ -11,6 +11,7 @@ import select
 import struct
 import termios
 import threading
+import time
 import tty
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ _SLICE_CYCLES = 480_000
 """Run between two looks at the host: 10 ms at 48 MHz, about 1 ms of host time."""
 _MAX_PENDING = 1 << 16
 """Bytes for a host that does not read; beyond that the chip waits."""
+_CATCH_UP_S = 0.5
+"""A chip that is further behind the clock on the wall, on a slow host, does not try to catch up."""
 _DEFAULT_SPEED = termios.B115200
 _TCGETS2 = 0x802C542A
 """Linux: read termios with exact speeds."""
@@ -42,11 +45,13 @@ class Crash:
         locked_up: The core stands still; otherwise the firmware's HardFault handler took over.
         fault: What happened, with the registers.
         cycles: Since reset.
+        inside: The fault inside the handler that locked the core up, if that is how it did.
     """
 
     locked_up: bool
     fault: Fault
     cycles: int
+    inside: Fault | None = None
 
     @property
     def registers(self) -> dict[str, int]:
@@ -125,6 +130,12 @@ class EmulatedBoard:
         sercom: Whose USART the port is.
         link: Where to put a symbolic link to the port; removed on close.
         emulator: Another chip than a plain `Emulator`; ``chip`` and ``serial`` then say nothing.
+        realtime: Virtual time keeps pace with the clock on the wall, also while the firmware sleeps.  What it
+            does then depends on when the host sends.
+        slice_cycles: Run between two looks at the host.
+        after_slice: Called in the board's thread after each slice.
+        on_breakpoint: Called in the board's thread when the core stands on a BKPT, as with a debugger attached;
+            False: the chip stays there.  Without it BKPT is a HardFault.
 
     Attributes:
         emulator: The chip; use it from this thread only while the board is stopped.
@@ -141,9 +152,17 @@ class EmulatedBoard:
         sercom: int = 3,
         link: Path | str | None = None,
         emulator: Emulator | None = None,
+        *,
+        realtime: bool = False,
+        slice_cycles: int = _SLICE_CYCLES,
+        after_slice: Callable[[Emulator], None] | None = None,
+        on_breakpoint: Callable[[Emulator], bool] | None = None,
     ):
         self.emulator = emulator or Emulator(chip, serial)
-        self.emulator.set_debugger(False)
+        self.emulator.set_debugger(on_breakpoint is not None)
+        self._realtime, self._slice_cycles = realtime, slice_cycles
+        self._after_slice, self._on_breakpoint = after_slice, on_breakpoint
+        self._ahead_of: tuple[float, float] | None = None
         self._sercom = sercom
         self.emulator.uart_send(sercom, b"")
         self._port: _Port | None = _Port.open(Path(link) if link is not None else None)
@@ -155,9 +174,10 @@ class EmulatedBoard:
         self._requests: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._stopping = False
-        self._waiting = False
+        self._waiting = self._halted = False
         self._locked_up = False
         self._crash: Crash | None = None
+        self._faults = 0
         self._error: BaseException | None = None
 
     def __enter__(self) -> EmulatedBoard:
@@ -291,8 +311,8 @@ class EmulatedBoard:
             raise errors[0]
 
     def _forget_crash(self) -> None:
-        self._crash = None
-        self._locked_up = False
+        self._crash = self._ahead_of = None
+        self._locked_up = self._halted = False
         self._waiting = False
 
     def _close_port(self) -> None:
@@ -314,14 +334,26 @@ class EmulatedBoard:
 
     def _may_run(self) -> bool:
         full = self._port is not None and len(self._port.pending) > _MAX_PENDING
-        return not (self._waiting or self._locked_up or full or self._stopping)
+        return not (self._waiting or self._halted or self._locked_up or full or self._stopping)
+
+    def _ahead_s(self) -> float:
+        """How far virtual time is ahead of the clock on the wall; 0 unless both are to keep pace."""
+        if not self._realtime:
+            return 0.0
+        now = time.monotonic(), self.emulator.seconds
+        if self._ahead_of is None:
+            self._ahead_of = now
+        ahead = (now[1] - self._ahead_of[1]) - (now[0] - self._ahead_of[0])
+        if ahead < -_CATCH_UP_S:
+            self._ahead_of = now
+        return max(0.0, ahead)
 
     def _exchange(self) -> None:
         """Move bytes between pty and chip; blocks while the chip has nothing to do."""
         port = self._port
         readers = [self._wake_read, *self._served] + ([port.master] if port else [])
         writers = [port.master] if port and port.pending else []
-        ready, writable, _ = select.select(readers, writers, [], 0 if self._may_run() else None)
+        ready, writable, _ = select.select(readers, writers, [], self._ahead_s() if self._may_run() else None)
         if self._wake_read in ready:
             os.read(self._wake_read, 4096)
         for fd in ready:
@@ -343,18 +375,24 @@ class EmulatedBoard:
         port = self._port
         if port is not None:
             self.emulator.set_host_baud(self._sercom, _line_speed(port.slave))
-        stop = self.emulator.run(_SLICE_CYCLES)
+        stop = self.emulator.run(self._slice_cycles, stop_when_idle=not self._realtime)
         sent = self.emulator.uart_receive(self._sercom)
         if port is not None and sent:
             port.pending += sent
             port.write()
         self._waiting = stop in (Stop.IDLE, Stop.HUNG)
         self._locked_up = stop is Stop.LOCKUP
+        if stop is Stop.BKPT and self._on_breakpoint is not None:
+            self._halted = not self._on_breakpoint(self.emulator)
         self._note_crash()
+        if self._after_slice is not None:
+            self._after_slice(self.emulator)
 
     def _note_crash(self) -> None:
         fault = self.emulator.fault
         if fault is None:
             self._crash = None
-        elif self._crash is None or self._crash.fault.count != fault.count or self._crash.locked_up != self._locked_up:
-            self._crash = Crash(self._locked_up, fault, self.emulator.cycles)
+        elif self._crash is None or self._faults != fault.count or self._crash.locked_up != self._locked_up:
+            before = self.emulator.fault_before if self._locked_up else None
+            self._crash = Crash(self._locked_up, before or fault, self.emulator.cycles, fault if before else None)
+            self._faults = fault.count

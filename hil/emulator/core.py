@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import enum
 import functools
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cffi
-from elftools.elf.elffile import ELFFile
 
 from hil.chips import FLASH_BASE, RAM_BASE, Chip
 from hil.emulator.build_core import SOURCES, library
+from hil.emulator.elf import elf_segments
 from hil.emulator.register_names import REGISTERS
 from hil.errors import FitError, ToolError, UsageError
 
@@ -125,40 +124,6 @@ def _load() -> tuple[Any, Any]:
         raise ToolError(f"{path}: the emulator's core cannot be loaded ({error}). Delete it and try again.") from error
 
 
-def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    elf = ELFFile(io.BytesIO(data))
-    if elf["e_machine"] != "EM_ARM" or elf.elfclass != 32 or not elf.little_endian:
-        raise UsageError("not a little-endian 32-bit Arm program")
-    for segment in elf.iter_segments("PT_LOAD"):
-        if segment["p_filesz"]:
-            contents = segment.data()
-            if len(contents) != segment["p_filesz"]:
-                raise UsageError("the file is truncated")
-            yield int(segment["p_paddr"]), contents
-
-
-def elf_segments(source: Path | str | bytes) -> list[tuple[int, bytes]]:
-    """
-    Load address (LMA) and contents of each loadable segment of an ELF file.
-
-    Raises:
-        UsageError: It cannot be read or is no program for this chip's core.
-    """
-    name = "ELF" if isinstance(source, bytes) else str(source)
-    try:
-        data = source if isinstance(source, bytes) else Path(source).read_bytes()
-        segments = list(_segments(data))
-    except UsageError as error:
-        raise UsageError(f"{name}: {error}. Build it with `hil build`.") from None
-    except OSError as error:
-        raise UsageError(f"{name}: cannot be read ({error.strerror})") from error
-    except Exception as error:  # pyelftools raises whatever its parser trips over
-        raise UsageError(f"{name}: not an ELF file ({type(error).__name__}). Build it with `hil build`.") from error
-    if not segments:
-        raise UsageError(f"{name}: nothing to load in it")
-    return segments
-
-
 class Emulator:
     """
     One chip after power-on, its flash erased.
@@ -181,6 +146,11 @@ class Emulator:
         if emu == self._ffi.NULL:
             raise ToolError(f"the emulator cannot make an {chip.name}: out of memory, or sizes that it does not know")
         self._emu = self._ffi.gc(emu, self._lib.emu_free)
+
+    @property
+    def handle(self) -> tuple[Any, Any, Any]:
+        """The core's cffi types, functions and chip, for the other parts of this package."""
+        return self._ffi, self._lib, self._emu
 
     def load(self, address: int, data: bytes) -> None:
         """
@@ -357,8 +327,16 @@ class Emulator:
     @property
     def fault(self) -> Fault | None:
         """The last fault since reset."""
+        return self._fault(self._lib.emu_fault_get)
+
+    @property
+    def fault_before(self) -> Fault | None:
+        """The fault before the last one: after a lockup what its handler was dealing with."""
+        return self._fault(self._lib.emu_fault_before)
+
+    def _fault(self, get: Any) -> Fault | None:
         raw = self._ffi.new("struct emu_fault *")
-        self._lib.emu_fault_get(self._emu, raw)
+        get(self._emu, raw)
         if raw.kind == 0:
             return None
         registers = dict(zip(_REGISTERS[:17], (int(x) for x in raw.registers), strict=True))

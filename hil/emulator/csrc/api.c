@@ -176,6 +176,10 @@ void emu_fault_get(struct emu *e, struct emu_fault *out) {
     *out = e->last_fault;
 }
 
+void emu_fault_before(struct emu *e, struct emu_fault *out) {
+    *out = e->fault_before;
+}
+
 void emu_set_debugger(struct emu *e, int attached) {
     e->debug = attached != 0;
 }

@@ -23,6 +23,7 @@ void core_fault(struct emu *e, uint32_t kind, uint32_t address) {
 
 void core_record_fault(struct emu *e) {
     struct emu_fault *f = &e->last_fault;
+    e->fault_before = *f;
     f->kind = e->fault_kind;
     f->address = e->fault_address;
     f->pc = e->r[15];
@@ -221,7 +222,7 @@ void emu_reset(struct emu *e, uint32_t cause) {
     e->clock_ps = e->last_sleep_ps = time_now_ps(e);
     e->clock_cycle = e->cycles = e->instructions = 0;
     e->reset_cause = cause;
-    e->last_fault = (struct emu_fault){0};
+    e->last_fault = e->fault_before = (struct emu_fault){0};
     e->fault_kind = EMU_FAULT_NONE;
     for (uint32_t i = 0; i < EVENTS; i++) e->when_ps[i] = NEVER;
     reset_core(e);

@@ -106,7 +106,8 @@ uint64_t emu_uart_baud_millihertz(struct emu *e, uint32_t sercom);
 
 uint32_t emu_unmodelled_count(struct emu *e);
 int emu_unmodelled_get(struct emu *e, uint32_t index, struct emu_unmodelled *out);
-void emu_fault_get(struct emu *e, struct emu_fault *out);
+void emu_fault_get(struct emu *e, struct emu_fault *out);    /* the last one */
+void emu_fault_before(struct emu *e, struct emu_fault *out); /* the one before it */
 
 /* Drive a pin from outside (0 or 1; anything else lets go), and what level it has. Group 0 is port A. */
 void emu_pin_drive(struct emu *e, uint32_t group, uint32_t pin, int level);
@@ -133,7 +134,8 @@ int emu_observe(struct emu *e, const uint16_t *function_of_half, uint32_t trace_
 void emu_observe_end(struct emu *e);
 uint32_t emu_observe_halves(void);
 uint32_t emu_half_address(uint32_t half);
-uint64_t emu_observed_at(struct emu *e, uint32_t half, uint64_t *count); /* cycles of the instruction there */
+/* Cycles and executions of the instruction at each halfword. */
+void emu_observed(struct emu *e, uint64_t *cycles, uint64_t *counts);
 uint32_t emu_observed_paths(struct emu *e);
 uint64_t emu_observed_path(struct emu *e, uint32_t path, uint32_t *parent, uint32_t *function); /* own cycles */
 uint32_t emu_trace_take(struct emu *e, struct emu_trace_record *out, uint32_t n);

@@ -190,8 +190,8 @@ void exception_return(struct emu *e) {
     }
     if (to_thread) e->ipsr = 0;
     if (exception_can_enter(e)) { /* tail-chain: the frame stays where it is */
-        if (UNLIKELY(e->slow)) observe_return(e, value, false);
         e->cycles += TAIL_CHAIN_CYCLES;
+        if (UNLIKELY(e->slow)) observe_return(e, value, false);
         take(e, most_urgent(e), value);
         return;
     }

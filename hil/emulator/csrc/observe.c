@@ -198,10 +198,10 @@ uint32_t emu_half_address(uint32_t half) {
     return half_address(half);
 }
 
-uint64_t emu_observed_at(struct emu *e, uint32_t half, uint64_t *count) {
-    if (e->observer == NULL || half >= HALVES) return 0;
-    *count = e->observer->count_at[half];
-    return e->observer->cycles_at[half];
+void emu_observed(struct emu *e, uint64_t *cycles, uint64_t *counts) {
+    if (e->observer == NULL) return;
+    memcpy(cycles, e->observer->cycles_at, sizeof e->observer->cycles_at);
+    memcpy(counts, e->observer->count_at, sizeof e->observer->count_at);
 }
 
 uint32_t emu_observed_paths(struct emu *e) {

@@ -233,7 +233,7 @@ struct emu {
     bool thumb, slow, rare, debug, sleeping, sleeps_for_event, event_register, locked, reset_requested;
     uint32_t reset_cause;
     int stop;
-    struct emu_fault last_fault;
+    struct emu_fault last_fault, fault_before;
 
     uint32_t other_sp; /* the stack pointer that is not r[13] */
     uint32_t primask, control, ipsr, vtor, scr;
