@@ -24,19 +24,34 @@ SOURCE, SCRIPT = "flash_algorithm.c", "flash_algorithm.ld"
 ENTRIES = ("Init", "UnInit", "EraseChip", "EraseSector", "ProgramPage", "Verify", "BlankCheck")
 
 
-def link_command(compiler: Compiler, obj: str, elf: str) -> list[str]:
-    """As for the firmware, but entered at the BKPT and always for size."""
-    command = compiler.link_command([obj], SCRIPT, elf, "s")
-    return [part.replace("-fentry=reset_handler", "-fentry=flash_return") for part in command]
+WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Werror")
+FLAGS = ("-std=c99", *WARNINGS, "-Os", "-ffreestanding", "-fno-common", "-ffunction-sections")
+ZIG_TARGET = ("-target", "thumb-freestanding-eabi", "-mcpu=cortex_m0plus")
+ZIG_FLAGS = (*ZIG_TARGET, "-fno-sanitize=all", "-fno-unwind-tables", "-fno-asynchronous-unwind-tables")
+GCC_FLAGS = ("-mcpu=cortex-m0plus", "-mthumb", "-masm-syntax-unified")
+
+
+def commands(compiler: Compiler) -> list[list[str]]:
+    """Compile and link.  Flags of its own: the firmware's may change, the committed program does not with them."""
+    if compiler.name == "zig":
+        link = ["build-exe", "a.o", *ZIG_TARGET, "-fcompiler-rt", "-OReleaseSmall", "-fno-strip", "--gc-sections"]
+        link += ["-fentry=flash_return", "--script", SCRIPT, "-femit-bin=a.elf"]
+        return [
+            [*compiler.command, "cc", *FLAGS, *ZIG_FLAGS, "-c", SOURCE, "-o", "a.o"],
+            [*compiler.command, *link],
+        ]
+    return [
+        [*compiler.command, *FLAGS, *GCC_FLAGS, "-c", SOURCE, "-o", "a.o"],
+        [*compiler.command, *GCC_FLAGS[:2], "-nostdlib", f"-Wl,-T,{SCRIPT}", "a.o", "-lgcc", "-o", "a.elf"],
+    ]
 
 
 def compile_algorithm(compiler: Compiler, folder: Path) -> Path:
     """Compile into ``folder``; returns the ELF file."""
     for name in (SOURCE, SCRIPT, "flash_algorithm.h"):
         (folder / name).write_bytes((HERE / name).read_bytes())
-    more = [f"-ffile-prefix-map={folder}=."]
-    run_tool(compiler.compile_command(SOURCE, "a.o", "s", more), f"compiling {SOURCE}", folder)
-    run_tool(link_command(compiler, "a.o", "a.elf"), "linking the flash algorithm", folder)
+    for command in commands(compiler):
+        run_tool(command, "building the flash algorithm", folder)
     return folder / "a.elf"
 
 
