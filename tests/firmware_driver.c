@@ -22,7 +22,6 @@ static uint8_t line[LINE_BYTES];
 static uint32_t line_used;
 static struct receiver receiver;
 static struct answers answers;
-static uint32_t answers_line;
 
 static void take(const uint8_t *bytes, size_t n)
 {
@@ -99,14 +98,12 @@ void drive_answers_begin(uint8_t seq)
         answers_init(&answers, take);
     }
     answers_begin(&answers, seq);
-    answers_line = 0;
 }
 
 /* Returns 0 if the frame does not fit. */
 int drive_answer(uint8_t kind, const uint8_t *body, uint32_t n, int last)
 {
-    answers_line += SENDER_LINE_BYTES(n);
-    if (n > LINK_MAX_BODY || answers_line > LINK_MAX_REPLY) {
+    if (!answers_fits(&answers, n)) {
         return 0;
     }
     uint8_t *at = answers_frame(&answers, kind, n);

@@ -66,9 +66,9 @@ def test_sizes_add_up(firmware):
     assert sum(firmware.symbols.values()) <= sum(s.values())
 
 
-def test_program_leaves_most_of_a_small_chip_to_the_model(firmware):
-    """With the stack, less than 7 of the 16 KB of a 17A chip."""
-    assert firmware.ram_bytes + firmware.stack_size < 7 << 10
+def test_program_leaves_half_of_a_small_chip_to_the_model(firmware):
+    """With the stack and a receive ring for streamed requests, less than half of the 16 KB of a 17A chip."""
+    assert firmware.ram_bytes + firmware.stack_size < 8 << 10
 
 
 def test_program_carries_its_own_identity(firmware, elf):

@@ -9,7 +9,7 @@ from cobs import cobs
 from hil.firmware import compile_host_library
 from hil.link.codec import Frame, encode_frame
 from hil.link.receiver import Receiver
-from hil.link.schema import MAX_BODY, MAX_REPLY, Flag, Kind
+from hil.link.schema import MAX_BODY, MAX_REPLY, WINDOW, Flag, Kind
 
 DRIVER = Path(__file__).with_name("firmware_driver.c")
 DECLARATIONS = """
@@ -239,10 +239,10 @@ def test_a_kept_answer_is_sent_again_with_its_replay_flag(link):
     for i, body in enumerate(bodies):
         assert link.lib.drive_answer(Kind.STEP, body, len(body), i == len(bodies) - 1)
     flags = [Flag(0)] * (len(bodies) - 1) + [Flag.LAST]
-    sent = [Frame(Kind.STEP, 9, 1, f, b) for f, b in zip(flags, bodies, strict=True)]
+    sent = [Frame(Kind.STEP, 9, WINDOW, f, b) for f, b in zip(flags, bodies, strict=True)]
     assert b"".join(map(encode_frame, sent)) == link.line()
 
-    again = [Frame(Kind.STEP, 9, 1, f | Flag.REPLAY, b) for f, b in zip(flags, bodies, strict=True)]
+    again = [Frame(Kind.STEP, 9, WINDOW, f | Flag.REPLAY, b) for f, b in zip(flags, bodies, strict=True)]
     for _ in range(2):
         link.lib.drive_answers_replay()
         assert b"".join(map(encode_frame, again)) == link.line()
