@@ -20,6 +20,7 @@ ARDUINO_ZERO = Board(sercom=5, tx="PB22", rx="PB23", mux="D", tx_pad=2, rx_pad=3
 SECOND = 48_000_000
 POWER_ON, SYSTEM_RESET = 0x01, 0x40
 TC3_IRQ = 18
+XOSC32K, XOSC32K_ENABLE = 0x40000814, 1 << 1
 RX_RING = 2048
 """Bytes, as in firmware/port/samd21/uart.c."""
 PEND = '*(volatile uint32_t *)0xE000E200u = 1u << {irq}; __asm__ volatile("dsb\\n isb");'
@@ -125,6 +126,25 @@ def test_hello_tells_chip_and_clock(tmp_path, target, board, clock_hz):
     assert hello["build_id"].hex() == firmware.build_id
     assert hello["artefact_hash"].hex() == firmware.artefact_hash
     assert 0 < hello["overhead"] < 100
+
+
+def test_a_crystal_that_does_not_swing_leaves_the_open_loop(tmp_path):
+    """The chip starts all the same, within 5 s, and HELLO tells which clock it has."""
+    firmware = build(tmp_path, board=Board(clock="xosc32k"))
+    emulator = Emulator(firmware.chip, SERIAL)
+    emulator.set_debugger(False)
+    emulator.uart_send(firmware.board.sercom, b"")
+    emulator.load_elf(firmware.elf)
+    while not emulator.read(XOSC32K, 1)[0] & XOSC32K_ENABLE:
+        emulator.run(50)
+    emulator.write(XOSC32K, bytes(2))  # stops it before it is ready
+    assert emulator.run(5 * SECOND) == Stop.IDLE
+    assert emulator.seconds < 5
+    emulator.uart_send(firmware.board.sercom, requests())
+    emulator.run(SECOND)
+    boot, hello = Receiver().feed(emulator.uart_receive(firmware.board.sercom))
+    assert boot.kind == Kind.BOOT
+    assert fields(hello)["clock_hz"] == 48_000_000 == round(emulator.cpu_hz)
 
 
 def test_a_chip_computes_what_the_model_says(device_chip):

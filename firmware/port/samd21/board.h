@@ -7,7 +7,7 @@
  *   BOARD_RX_GROUP, BOARD_RX_PIN
  *   BOARD_MUX                          peripheral function of both pins: 2 is C, 3 is D
  *   BOARD_TXPO, BOARD_RXPO             CTRLA.TXPO and CTRLA.RXPO
- *   BOARD_XOSC32K                      1: the DFLL is locked to a 32,768 Hz crystal; 0: open loop
+ *   BOARD_XOSC32K                      1: the DFLL is locked to a 32,768 Hz crystal, if that swings; 0: open loop
  */
 #ifndef SAMD21_BOARD_H
 #define SAMD21_BOARD_H

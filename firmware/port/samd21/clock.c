@@ -1,5 +1,8 @@
 #include "clock.h"
 
+#include <stdbool.h>
+
+#include "counter.h"
 #include "registers.h"
 
 /* Blank calibration (all ones) means a coarse value of half its range (data sheet, "DFLL48M"). */
@@ -12,6 +15,13 @@
 
 /* 48 MHz above 2.7 V needs one wait state (data sheet, "NVM characteristics"). */
 #define FLASH_WAIT_STATES 1u
+
+static uint32_t hz;
+
+uint32_t clock_hz(void)
+{
+    return hz;
+}
 
 static void wait_for(uint32_t pclksr_bits)
 {
@@ -50,14 +60,39 @@ static void prepare_dfll(void)
 #define LOCK_COARSE_STEP 31u
 #define LOCK_FINE_STEP 511u
 
-static void lock_dfll(void)
+/* Cycles at 1 MHz that a crystal and the DFLL may take together: twice the crystal's start-up time. */
+#define LOCK_LIMIT 4000000u
+
+/* Wait, but not for ever; SysTick counts the cycles. Returns whether the bits have come. */
+static bool comes(uint32_t pclksr_bits)
+{
+    SYST_RVR = COUNTER_MASK;
+    SYST_CVR = 0;
+    SYST_CSR = SYST_CSR_ENABLE | SYST_CSR_CLKSOURCE;
+    while ((SYSCTRL_PCLKSR & pclksr_bits) != pclksr_bits) {
+        if (((0u - SYST_CVR) & COUNTER_MASK) > LOCK_LIMIT) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool start_crystal(void)
 {
     const uint32_t xosc32k = SYSCTRL_XOSC32K_STARTUP_2S | SYSCTRL_XOSC32K_XTALEN | SYSCTRL_XOSC32K_EN32K;
 
     SYSCTRL_XOSC32K = (uint16_t)xosc32k;
     SYSCTRL_XOSC32K = (uint16_t)(xosc32k | SYSCTRL_XOSC32K_ENABLE); /* a write of its own (data sheet) */
-    wait_for(SYSCTRL_PCLKSR_XOSC32KRDY);
+    return comes(SYSCTRL_PCLKSR_XOSC32KRDY);
+}
 
+/* Returns false, with the DFLL in open loop, if the crystal does not swing or is not locked to. */
+static bool lock_dfll(void)
+{
+    if (!start_crystal()) {
+        SYSCTRL_XOSC32K = 0;
+        return false;
+    }
     GCLK_GENDIV = GCLK_GENDIV_DIV(1) | 1u;
     wait_for_gclk();
     GCLK_GENCTRL = GCLK_GENCTRL_GENEN | GCLK_GENCTRL_SRC_XOSC32K | 1u;
@@ -66,10 +101,15 @@ static void lock_dfll(void)
     wait_for_gclk();
 
     SYSCTRL_DFLLMUL =
-        SYSCTRL_DFLLMUL_CSTEP(LOCK_COARSE_STEP) | SYSCTRL_DFLLMUL_FSTEP(LOCK_FINE_STEP) | DFLL_MULTIPLE;
+        SYSCTRL_DFLLMUL_CSTEP(LOCK_COARSE_STEP) | SYSCTRL_DFLLMUL_FSTEP(LOCK_FINE_STEP) | CLOCK_MULTIPLE;
     wait_for(SYSCTRL_PCLKSR_DFLLRDY);
     SYSCTRL_DFLLCTRL = (uint16_t)(SYSCTRL_DFLLCTRL_ENABLE | SYSCTRL_DFLLCTRL_MODE | SYSCTRL_DFLLCTRL_WAITLOCK);
-    wait_for(SYSCTRL_PCLKSR_DFLLLCKC | SYSCTRL_PCLKSR_DFLLLCKF | SYSCTRL_PCLKSR_DFLLRDY);
+    if (!comes(SYSCTRL_PCLKSR_DFLLLCKC | SYSCTRL_PCLKSR_DFLLLCKF | SYSCTRL_PCLKSR_DFLLRDY)) {
+        SYSCTRL_DFLLCTRL = 0; /* begin again, in open loop */
+        prepare_dfll();
+        return false;
+    }
+    return true;
 }
 #endif
 
@@ -77,8 +117,11 @@ void clock_init(void)
 {
     set_wait_states();
     prepare_dfll();
+    hz = CLOCK_OPEN_LOOP_HZ;
 #if BOARD_XOSC32K
-    lock_dfll();
+    if (lock_dfll()) {
+        hz = CLOCK_LOCKED_HZ;
+    }
 #endif
     GCLK_GENDIV = GCLK_GENDIV_DIV(1);
     wait_for_gclk();

@@ -71,7 +71,7 @@ uint32_t port_uptime_ms(void)
     interrupts_off();
     const uint64_t cycles = cycles_before + elapsed();
     interrupts_on();
-    return (uint32_t)(cycles / (CLOCK_HZ / 1000u));
+    return (uint32_t)(cycles / (clock_hz() / 1000u));
 }
 
 void counter_start(void)

@@ -40,7 +40,7 @@ uint32_t port_stack_used(void)
 
 void port_identify(struct port_identity *identity)
 {
-    identity->clock_hz = CLOCK_HZ;
+    identity->clock_hz = clock_hz();
     identity->baud = uart_baud();
     identity->device_id = DSU_DID;
     identity->serial[0] = SERIAL_WORD_0;

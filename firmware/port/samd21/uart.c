@@ -17,7 +17,7 @@
 #endif
 
 /* The baud generator counts in 1/65536 of the clock, 16 samples a bit (data sheet,
- * "arithmetic baud"): BAUD = 65536 - steps, steps = 65536 * 16 * baud / CLOCK_HZ. */
+ * "arithmetic baud"): BAUD = 65536 - steps, steps = 65536 * 16 * baud / clock_hz(). */
 #define BAUD_STEPS_LOG2 20u
 #define BAUD_REGISTER_RANGE 65536u
 #define BAUD_TOLERANCE 50u /* 1/50 is 2 % */
@@ -83,16 +83,16 @@ void BOARD_SERCOM_HANDLER(void)
 
 static uint32_t baud_steps(uint32_t baud)
 {
-    return (uint32_t)((((uint64_t)baud << BAUD_STEPS_LOG2) + CLOCK_HZ / 2u) / CLOCK_HZ);
+    return (uint32_t)((((uint64_t)baud << BAUD_STEPS_LOG2) + clock_hz() / 2u) / clock_hz());
 }
 
 bool port_baud_possible(uint32_t baud)
 {
-    if (baud == 0 || baud > CLOCK_HZ / 16u) {
+    if (baud == 0 || baud > clock_hz() / 16u) {
         return false;
     }
     const uint32_t steps = baud_steps(baud);
-    const uint32_t made = (uint32_t)(((uint64_t)steps * CLOCK_HZ) >> BAUD_STEPS_LOG2);
+    const uint32_t made = (uint32_t)(((uint64_t)steps * clock_hz()) >> BAUD_STEPS_LOG2);
     const uint32_t error = made > baud ? made - baud : baud - made;
     return steps >= 1 && steps <= BAUD_REGISTER_RANGE && error <= baud / BAUD_TOLERANCE;
 }
