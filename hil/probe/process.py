@@ -8,6 +8,7 @@ import queue
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -32,18 +33,26 @@ _LOG_BYTES = 4000
 
 
 class Child:
-    """A Python module in a process group of its own, which says JSON, one object a line."""
+    """
+    A Python module in a process group of its own, which says JSON, one object a line.
+
+    Its argument is the number of an open file with the order as JSON: an image does not fit a command line.
+    """
 
     def __init__(self, module: str, argument: Any, cwd: Path | None = None, stdin: int = subprocess.DEVNULL) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", module, json.dumps(argument)],
-            cwd=cwd,
-            env=_environment(),
-            stdin=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+        with tempfile.TemporaryFile() as order:
+            order.write(json.dumps(argument).encode())
+            order.seek(0)
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", module, str(order.fileno())],
+                cwd=cwd,
+                env=_environment(),
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                pass_fds=[order.fileno()],
+            )
         self._lines: queue.Queue[bytes | None] = queue.Queue()
         self._log = bytearray()
         self._readers = [

@@ -23,7 +23,7 @@ from hil.probe.chip import DebuggedChip
 from hil.probe.dap import DebugPort
 from hil.probe.folder import Announcement, Registration
 from hil.probe.questions import answer
-from hil.probe.wire import NRESET, SWCLK, VERSION, Ack, Op, WireError, pack_words, send, split, unpack_words
+from hil.probe.wire import NRESET, SWCLK, VERSION, Ack, Op, WireError, pack_words, read_order, send, split, unpack_words
 
 SEND_TIMEOUT_S = 1.0
 """For a client that does not take its answers; then it is hung up on."""
@@ -292,11 +292,11 @@ def _signals(action: Callable[[], None]) -> Iterator[None]:
 
 def main() -> None:
     """
-    Serve the plan in ``argv[1]`` (JSON) until stdin ends; the first line of stdout is the announcement.
+    Serve the plan that the parent process ordered until stdin ends; the first line of stdout is the announcement.
 
     An error is one line of JSON as well: its kind and what it says.
     """
-    plan = BoardPlan(**json.loads(sys.argv[1]))
+    plan = BoardPlan(**read_order())
     try:
         with ProbeServer(plan) as server:
             print(json.dumps(asdict(server.announcement)), flush=True)

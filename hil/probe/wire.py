@@ -16,9 +16,13 @@ an `Ack`; one answer follows each question.  Words are little-endian uint32.
 from __future__ import annotations
 
 import enum
+import json
+import os
 import socket
 import struct
+import sys
 from collections.abc import Sequence
+from typing import Any
 
 from hil.errors import HilError
 
@@ -103,3 +107,9 @@ def pack_words(words: Sequence[int]) -> bytes:
 def unpack_words(data: bytes) -> list[int]:
     """Bytes, a multiple of four, as words."""
     return list(struct.unpack(f"<{len(data) // 4}I", data))
+
+
+def read_order() -> dict[str, Any]:
+    """What `hil.probe.process.Child` was given: JSON in the open file whose number is ``argv[1]``."""
+    with os.fdopen(int(sys.argv[1]), "rb") as order:
+        return dict(json.load(order))

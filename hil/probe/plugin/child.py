@@ -1,9 +1,8 @@
-"""The process in which pyOCD flashes: ``python -m hil.probe.plugin.child ORDER``, told and answering in JSON."""
+"""The process in which pyOCD flashes: ``python -m hil.probe.plugin.child FILE``, told and answering in JSON."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -19,6 +18,7 @@ from pyocd.target import TARGET
 
 from hil.probe.plugin import targets
 from hil.probe.plugin.probe import EmulatedProbe
+from hil.probe.wire import read_order
 
 _POWERED = 0xF0000000
 """CTRL/STAT: both power-up requests and both acknowledges."""
@@ -180,7 +180,7 @@ def program(session: Session, image: list[tuple[int, bytes]]) -> None:
 def main() -> None:
     """Says ``{"done": …}`` or ``{"failed": KIND, …}`` last."""
     try:
-        say(done=run(json.loads(sys.argv[1])))
+        say(done=run(read_order()))
     except Failed as failed:
         say(**failed.said)
 
