@@ -12,7 +12,6 @@ const uint8_t op_cost[OP_KINDS] = {OPS_ALL(OP_COST)};
 static const uint8_t op_reads[OP_KINDS] = {OPS_ALL(OP_READS)};
 static const uint8_t op_writes[OP_KINDS] = {OPS_ALL(OP_WRITES)};
 static const bool op_ends[OP_KINDS] = {OPS_BRANCH(OP_ENDS) OPS_RARE(OP_ENDS)};
-/* Index of the quiet twin of a FLAGGED kind in the handler table: kind + OP_KINDS. */
 
 struct decoded {
     uint8_t kind, a, b;
@@ -231,6 +230,18 @@ static bool line_exists(const struct emu *e, uint32_t line) {
     return address_half(e, half_address(line * 4)) == line * 4;
 }
 
+/* Handler of a comparison together with the branch behind it, or 0. */
+static uint32_t fused(uint8_t kind, uint8_t next) {
+    if (next < OP_BEQ || next > OP_BLE) return 0;
+    uint32_t condition = (uint32_t)(next - OP_BEQ);
+    switch (kind) {
+    case OP_CMP_IMM: return HANDLER_CMP_IMM + condition;
+    case OP_CMP_REG: return HANDLER_CMP_REG + condition;
+    case OP_SUB_IMM: return HANDLER_SUB_IMM + condition;
+    default: return 0;
+    }
+}
+
 /* Flags that are overwritten unread before anything can look at them need not be computed. */
 static void choose_handlers(struct emu *e, uint32_t first_slot) {
     uint32_t live = FLAGS;
@@ -238,7 +249,8 @@ static void choose_handlers(struct emu *e, uint32_t first_slot) {
         uint32_t slot = first_slot + i;
         uint8_t kind = e->kind[slot];
         bool quiet = kind <= OP_RSB && (op_writes[kind] & live) == 0;
-        e->ops[slot].handler = fast_handlers()[kind + (quiet ? OP_KINDS : 0)];
+        uint32_t handler = i < 3 ? fused(kind, e->kind[slot + 1]) : 0;
+        e->ops[slot].handler = fast_handlers()[handler ? handler : kind + (quiet ? HANDLER_QUIET : 0)];
         live = op_reads[kind] & FENCE ? FLAGS : (live & ~(uint32_t)op_writes[kind]) | op_reads[kind];
     }
 }
@@ -271,7 +283,7 @@ void decode_line(struct emu *e, uint32_t line) {
     choose_handlers(e, enter + 1);
     sum_costs(e, enter + 1);
     e->kind[enter] = OP_NOP;
-    e->ops[enter].handler = fast_handlers()[2 * OP_KINDS];
+    e->ops[enter].handler = fast_handlers()[HANDLER_ENTER];
     e->ops[enter].imm = line;
     if (line >= RAM_LINE0) {
         e->is_code[line - RAM_LINE0] = 1;

@@ -26,6 +26,13 @@ static inline uint32_t slot_half(uint32_t slot) {
     return slot - slot / LINE_SLOTS - 1;
 }
 
+/* As flash_miss; no erase or write is under way in this loop. */
+static inline uint32_t miss(struct emu *e, uint32_t line) {
+    if (UNLIKELY(e->cache_off || e->hit_cost != 0)) return flash_miss(e, line);
+    e->tag[line & (CACHE_LINES - 1)] = line;
+    return e->miss_cost;
+}
+
 /* A register list at `at`: pointer to its words in RAM, or NULL. */
 static inline uint8_t *list_in_ram(struct emu *e, uint32_t at, uint32_t count) {
     uint32_t offset = at - RAM_BASE;
@@ -77,7 +84,7 @@ static inline bool list_is_data(const struct emu *e, uint32_t at, uint32_t count
         uint32_t half = (half_), line = half >> 2;                               \
         op = ops + half + line + 1;                                              \
         if (UNLIKELY(cycles > limit)) goto leave_before;                         \
-        if (UNLIKELY(e->tag[line & 7] != line) && line < RAM_LINE0) cycles += flash_miss(e, line); \
+        if (UNLIKELY(e->tag[line & 7] != line) && line < RAM_LINE0) cycles += miss(e, line); \
         cycles += op->rem;                                                       \
         instructions += op->n;                                                   \
         goto *op->handler;                                                       \
@@ -111,7 +118,7 @@ static inline bool list_is_data(const struct emu *e, uint32_t at, uint32_t count
 #define FETCH_SECOND_HALF                                                          \
     do {                                                                           \
         uint32_t line = (uint32_t)(op - ops) / LINE_SLOTS + 1;                     \
-        if (e->tag[line & 7] != line && line < RAM_LINE0) cycles += flash_miss(e, line); \
+        if (e->tag[line & 7] != line && line < RAM_LINE0) cycles += miss(e, line); \
     } while (0)
 
 /* Calls that may look at or change the clock see the exact cycle. */
@@ -126,7 +133,7 @@ static inline bool list_is_data(const struct emu *e, uint32_t at, uint32_t count
 #define LOAD_FLASH(destination, at, bytes, type)                                                \
     do {                                                                                        \
         uint32_t line = (at) >> 3;                                                              \
-        if (UNLIKELY(e->tag[line & 7] != line)) cycles += flash_miss(e, line);                  \
+        if (UNLIKELY(e->tag[line & 7] != line)) cycles += miss(e, line);                  \
         type value;                                                                             \
         memcpy(&value, e->flash + (at), bytes);                                                 \
         (destination) = (uint32_t)value;                                                        \
@@ -203,8 +210,29 @@ static inline bool list_is_data(const struct emu *e, uint32_t at, uint32_t count
     } while (0)
 
 #define LABEL(name, cost, reads, writes) [OP_##name] = &&do_##name,
-#define QUIET_LABEL(name, cost, reads, writes) [OP_KINDS + OP_##name] = &&quiet_##name,
+#define QUIET_LABEL(name, cost, reads, writes) [HANDLER_QUIET + OP_##name] = &&quiet_##name,
 #define RARE_LABEL(name, cost, reads, writes) [OP_##name] = &&leave_rare,
+
+/* A comparison and the branch behind it. */
+#define COMPARE_AND_BRANCH(label, first, second, store, condition) \
+    label : {                                                      \
+        uint32_t x = (first), y = (second), s = x - y;             \
+        SUB_FLAGS(x, y, s);                                        \
+        store;                                                     \
+        op++;                                                      \
+        if (condition) {                                           \
+            TAKEN;                                                 \
+            JUMP(op->imm);                                         \
+        }                                                          \
+        SKIP;                                                      \
+    }                                                              \
+    NEXT;
+#define CMP_IMM_BRANCH(name, condition) COMPARE_AND_BRANCH(cmp_imm_##name, RA, op->imm, (void)0, condition)
+#define CMP_REG_BRANCH(name, condition) COMPARE_AND_BRANCH(cmp_reg_##name, RA, RB, (void)0, condition)
+#define SUB_IMM_BRANCH(name, condition) COMPARE_AND_BRANCH(sub_imm_##name, RB, op->imm, RA = s, condition)
+#define CMP_IMM_LABEL(name, condition) [HANDLER_CMP_IMM + OP_##name - OP_BEQ] = &&cmp_imm_##name,
+#define CMP_REG_LABEL(name, condition) [HANDLER_CMP_REG + OP_##name - OP_BEQ] = &&cmp_reg_##name,
+#define SUB_IMM_LABEL(name, condition) [HANDLER_SUB_IMM + OP_##name - OP_BEQ] = &&sub_imm_##name,
 
 /* A second copy of the function would have other labels. */
 #if defined(__clang__)
@@ -216,10 +244,11 @@ static inline bool list_is_data(const struct emu *e, uint32_t at, uint32_t count
 /* One function, because the handlers jump from one to the next. With e == NULL it only hands
  * out their addresses. */
 static ONE_COPY const void *const *loop(struct emu *e, uint64_t limit) {
-    static const void *const handlers[2 * OP_KINDS + 1] = {
+    static const void *const handlers[HANDLERS] = {
         [OP_UNDECODED] = &&undecoded,
         OPS_FLAGGED(LABEL) OPS_FLAGGED(QUIET_LABEL) OPS_PLAIN(LABEL) OPS_BRANCH(LABEL) OPS_RARE(RARE_LABEL)
-        [2 * OP_KINDS] = &&enter_line,
+        [HANDLER_ENTER] = &&enter_line,
+        CONDITIONS(CMP_IMM_LABEL) CONDITIONS(CMP_REG_LABEL) CONDITIONS(SUB_IMM_LABEL)
     };
     if (e == NULL) return handlers;
 
@@ -239,7 +268,7 @@ enter_line: {
     uint32_t line = op->imm;
     op++;
     if (UNLIKELY(cycles > limit)) goto leave_before;
-    if (UNLIKELY(e->tag[line & 7] != line) && line < RAM_LINE0) cycles += flash_miss(e, line);
+    if (UNLIKELY(e->tag[line & 7] != line) && line < RAM_LINE0) cycles += miss(e, line);
     cycles += op->rem;
     instructions += op->n;
     goto *op->handler;
@@ -251,6 +280,10 @@ undecoded:
     goto *op->handler;
 
 #include "exec.inc"
+
+CONDITIONS(CMP_IMM_BRANCH)
+CONDITIONS(CMP_REG_BRANCH)
+CONDITIONS(SUB_IMM_BRANCH)
 
 leave_rare: /* the line has been looked up, the instruction not begun; or the end of memory */
     if ((uint32_t)(op - ops) % LINE_SLOTS == 0) {

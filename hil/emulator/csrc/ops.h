@@ -51,10 +51,29 @@ enum { FLAG_N = 8, FLAG_Z = 4, FLAG_C = 2, FLAG_V = 1, FLAGS = 15, FLAGS_NZ = 12
     X(WFE, 2, FENCE, 0) X(SEV, 1, FENCE, 0) X(SVC, 0, FENCE, 0) X(BKPT, 0, FENCE, 0)         \
     X(UNDEFINED, 0, FENCE, 0)
 
+/* Conditions of Bcc in the order of their codes, as a comparison of x with y makes them; s = x - y. */
+#define CONDITIONS(X)                                                                        \
+    X(BEQ, x == y) X(BNE, x != y) X(BCS, x >= y) X(BCC, x < y)                               \
+    X(BMI, (int32_t)s < 0) X(BPL, (int32_t)s >= 0)                                           \
+    X(BVS, (int32_t)v < 0) X(BVC, (int32_t)v >= 0) X(BHI, x > y) X(BLS, x <= y)              \
+    X(BGE, (int32_t)x >= (int32_t)y) X(BLT, (int32_t)x < (int32_t)y)                         \
+    X(BGT, (int32_t)x > (int32_t)y) X(BLE, (int32_t)x <= (int32_t)y)
+
 #define OPS_ALL(X) OPS_FLAGGED(X) OPS_PLAIN(X) OPS_BRANCH(X) OPS_RARE(X)
 
 #define OP_ENUM(name, cost, reads, writes) OP_##name,
 enum op_kind { OP_UNDECODED, OPS_ALL(OP_ENUM) OP_KINDS };
 #undef OP_ENUM
+
+/* Places in the fast loop's table of handlers. A comparison and the conditional branch behind it
+ * in the same line are carried out together. */
+enum {
+    HANDLER_QUIET = OP_KINDS, /* + kind */
+    HANDLER_ENTER = 2 * OP_KINDS,
+    HANDLER_CMP_IMM, /* + condition */
+    HANDLER_CMP_REG = HANDLER_CMP_IMM + 14,
+    HANDLER_SUB_IMM = HANDLER_CMP_REG + 14,
+    HANDLERS = HANDLER_SUB_IMM + 14
+};
 
 #endif

@@ -273,8 +273,8 @@ struct emu {
     uint32_t unmodelled_count;
 
     uint8_t is_code[MAX_RAM / LINE_BYTES + 1]; /* RAM lines that have been decoded */
-    uint8_t ram[MAX_RAM + 8];
-    uint8_t flash[MAX_FLASH + 8];
+    uint8_t ram[MAX_RAM + 8] __attribute__((aligned(16)));
+    uint8_t flash[MAX_FLASH + 8] __attribute__((aligned(16)));
     uint8_t kind[LINES * LINE_SLOTS];
     struct op ops[LINES * LINE_SLOTS];
 };

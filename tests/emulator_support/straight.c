@@ -1,0 +1,23 @@
+/* Straight-line code far larger than the flash cache: what weights as instructions look like. */
+#include <stdint.h>
+
+volatile uint32_t result;
+volatile uint32_t repeats = 1;
+
+#define X4(s) s s s s
+#define X16(s) X4(s) X4(s) X4(s) X4(s)
+#define X256(s) X16(X16(s))
+
+__attribute__((noinline)) static uint32_t weights(uint32_t x, uint32_t y) {
+    uint32_t a = 0, b = 1, c = 2;
+    X256(__asm volatile("add %0, %0, %3\n\tsub %1, %1, %4\n\tadd %2, %2, %3\n\tsub %0, %0, %4"
+                        : "+l"(a), "+l"(b), "+l"(c) : "l"(x), "l"(y) : "cc");)
+    return a ^ b ^ c;
+}
+
+int main(void) {
+    uint32_t sum = 0;
+    for (uint32_t n = repeats; n > 0; n--) sum += weights(n, sum);
+    result = sum;
+    return 0;
+}
