@@ -12,7 +12,6 @@ sys.path[:0] = [str(HERE.parents[1]), str(HERE.parents[2])]
 
 from emulator_support.speed import REPEATS, REQUIRED, measure  # noqa: E402  (the path is set above)
 
-
 COLUMNS = ("program", "instructions", "1 wait state", "0 wait states", "Unicorn", "ratio", "required")
 
 
