@@ -123,12 +123,23 @@ def test_dfll_closed_loop_on_the_crystal():
     assert word(emulator, PCLKSR) & XOSC32KRDY
     poke(emulator, GCLK + 4, 1 << 16 | 5 << 8 | 1)
     clock_channel(emulator, 0, 1)
+    poke(emulator, SYSCTRL + 0x24, 0, 2)
     poke(emulator, SYSCTRL + 0x2C, 1464)
     poke(emulator, SYSCTRL + 0x24, 2 | 4, 2)
     let(emulator, 1000)
     assert word(emulator, PCLKSR) >> 4 & 0xD == 0xD
     poke(emulator, GCLK + 4, 1 << 16 | 7 << 8)
     assert emulator.cpu_hz == 32768 * 1464
+
+
+@pytest.mark.parametrize("offset", [0x28, 0x2C])
+def test_dfll_takes_no_writes_on_demand(offset):
+    """Erratum: DFLLVAL and DFLLMUL must not be written while ONDEMAND is set."""
+    emulator = idle_chip()
+    with pytest.raises(UsageError, match="UNCLOCKED"):
+        poke(emulator, SYSCTRL + offset, 0)
+    poke(emulator, SYSCTRL + 0x24, 0, 2)
+    poke(emulator, SYSCTRL + offset, 0)
 
 
 def test_gclk_write_lock():

@@ -14,6 +14,7 @@ from hil.emulator.board import Crash
 from hil.emulator.core import FaultKind
 from hil.emulator.crash import WHY, explain
 from hil.emulator.profile import ASLEEP, ENTRY, EXIT, begin_profile, end_profile
+from hil.emulator.program import run_program
 from hil.emulator.semihosting import Exit, answer
 from hil.emulator.symbols import Symbols, read_symbols
 from hil.emulator.trace import TRACE_RECORDS, Tracer
@@ -224,3 +225,59 @@ def test_realtime_board_keeps_pace(echo):
             assert port.read(1) == b"b"
         virtual = board.ask(lambda emulator: emulator.seconds)
         assert virtual == pytest.approx(time.monotonic() - begun, abs=0.2)
+
+
+def write(tmp_path, *sources, **options):
+    path = tmp_path / "program.elf"
+    path.write_bytes(build(*sources, **options))
+    return path
+
+
+def test_run_program_to_its_end(tmp_path):
+    """Exit, cycles, profile and trace of a whole program; the trace has a line for each instruction."""
+    trace = tmp_path / "trace.txt"
+    outcome = run_program(write(tmp_path, "exit.c"), CHIP, profile=True, trace=trace)
+    assert outcome.exit.status == 3
+    assert outcome.exit.cycles == outcome.cycles == outcome.profile.cycles
+    assert sum(" -- " not in line for line in trace.read_text().splitlines()) == outcome.instructions
+    assert outcome.crash is None
+    assert list(tmp_path.glob(".*.part")) == []
+
+
+def test_run_program_prints(tmp_path):
+    """What the program prints by semihosting reaches the caller."""
+    texts = []
+    run_program(write(tmp_path, "exit.c"), CHIP, printed=texts.append)
+    assert "".join(texts) == "hello from the chip\n"
+
+
+def test_run_program_that_crashes(tmp_path):
+    """A lockup ends the run with a report."""
+    outcome = run_program(write(tmp_path, "crash.c", flags=("-O1",)), CHIP)
+    assert outcome.exit is not None or outcome.locked_up
+    assert outcome.crash is not None
+    assert "no multiple of its size" in outcome.crash
+
+
+def test_run_program_until_the_caller_has_enough(echo, tmp_path):
+    """A program that waits for input ends when go_on says so; its port works meanwhile."""
+    path, answers = tmp_path / "echo.elf", []
+    path.write_bytes(echo)
+
+    def talk(port):
+        with serial.Serial(port, 115200, timeout=5) as line:
+            line.write(b"a")
+            answers.append(line.read(1))
+
+    outcome = run_program(path, CHIP, started=talk, go_on=lambda: not answers)
+    assert (answers, outcome.exit, outcome.crash) == ([b"b"], None, None)
+
+
+def test_run_program_that_is_none(tmp_path):
+    """A missing file and garbage are refused with their name; no trace is left behind."""
+    bad = tmp_path / "bad.elf"
+    bad.write_bytes(b"nonsense")
+    for path in (bad, tmp_path / "missing.elf"):
+        with pytest.raises(UsageError, match=path.name):
+            run_program(path, CHIP, trace=tmp_path / "trace.txt")
+    assert [p.name for p in tmp_path.iterdir()] == ["bad.elf"]

@@ -25,7 +25,7 @@ from hil.errors import ToolError
 
 T = TypeVar("T")
 
-_SLICE_CYCLES = 480_000
+SLICE_CYCLES = 480_000
 """Run between two looks at the host: 10 ms at 48 MHz, about 1 ms of host time."""
 _MAX_PENDING = 1 << 16
 """Bytes for a host that does not read; beyond that the chip waits."""
@@ -154,7 +154,7 @@ class EmulatedBoard:
         emulator: Emulator | None = None,
         *,
         realtime: bool = False,
-        slice_cycles: int = _SLICE_CYCLES,
+        slice_cycles: int = SLICE_CYCLES,
         after_slice: Callable[[Emulator], None] | None = None,
         on_breakpoint: Callable[[Emulator], bool] | None = None,
     ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import shlex
 import shutil
@@ -15,7 +16,7 @@ from hil.errors import ToolError
 
 SOURCES = Path(__file__).parent / "csrc"
 LIBRARY = Path(__file__).parent / "_core.so"
-FLAGS = ("-std=gnu99", "-O3", "-fPIC", "-shared", "-fno-strict-aliasing", "-fno-gcse", "-fno-crossjumping", "-w")
+FLAGS = ("-std=gnu99", "-O3", "-fPIC", "-shared", "-fno-strict-aliasing", "-w")
 """Portable code only, so that a wheel runs on any machine of its kind."""
 
 
@@ -39,7 +40,8 @@ def _compilers() -> list[list[str]]:
     named = os.environ.get("CC")
     if named:
         return [shlex.split(named)]
-    return [[name] for name in ("cc", "gcc", "clang") if shutil.which(name)]
+    zig = [[sys.executable, "-m", "ziglang", "cc"]] if importlib.util.find_spec("ziglang") else []
+    return [[name] for name in ("cc", "gcc", "clang") if shutil.which(name)] + zig
 
 
 def build(out: Path) -> Path:

@@ -208,6 +208,13 @@ static void dfll_write(struct emu *e, uint32_t value) {
     }
 }
 
+/* Erratum: with ONDEMAND set, or before DFLLRDY, a write to these registers freezes the chip. */
+static bool dfll_takes_writes(struct emu *e, uint32_t offset) {
+    bool takes = !(e->sysctrl.dfll_control & DFLL_ONDEMAND) && (e->sysctrl.ready & RDY_DFLL);
+    if (!takes) core_fault(e, EMU_FAULT_UNCLOCKED, 0x40000800 + offset);
+    return takes;
+}
+
 void sysctrl_write(struct emu *e, uint32_t index, uint32_t offset, uint32_t value, uint32_t lanes) {
     struct sysctrl *s = &e->sysctrl;
     uint32_t masked = value & lane_mask(lanes), before;
@@ -238,8 +245,12 @@ void sysctrl_write(struct emu *e, uint32_t index, uint32_t offset, uint32_t valu
         set_ready(e, RDY_OSC8M, s->osc8m & ENABLE);
         break;
     case SYS_DFLLCTRL: dfll_write(e, merge(s->dfll_control, value, lanes)); break;
-    case SYS_DFLLVAL: s->dfll_value = merge(s->dfll_value, value, lanes) & 0xFFFF; break;
-    case SYS_DFLLMUL: s->dfll_mul = merge(s->dfll_mul, value, lanes); break;
+    case SYS_DFLLVAL:
+    case SYS_DFLLMUL:
+        if (!dfll_takes_writes(e, offset)) return;
+        if (offset == SYS_DFLLVAL) s->dfll_value = merge(s->dfll_value, value, lanes) & 0xFFFF;
+        if (offset == SYS_DFLLMUL) s->dfll_mul = merge(s->dfll_mul, value, lanes);
+        break;
     case SYS_DFLLSYNC: break;
     case SYS_BOD33: s->bod33 = merge(s->bod33, value, lanes); break;
     case SYS_VREF: s->vref = merge(s->vref, value, lanes); break;

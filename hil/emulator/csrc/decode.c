@@ -249,8 +249,9 @@ static void choose_handlers(struct emu *e, uint32_t first_slot) {
         uint32_t slot = first_slot + i;
         uint8_t kind = e->kind[slot];
         bool quiet = kind <= OP_RSB && (op_writes[kind] & live) == 0;
+        uint32_t plain = (uint32_t)kind + (quiet ? HANDLER_QUIET : 0);
         uint32_t handler = i < 3 ? fused(kind, e->kind[slot + 1]) : 0;
-        e->ops[slot].handler = fast_handlers()[handler ? handler : kind + (quiet ? HANDLER_QUIET : 0)];
+        e->ops[slot].handler = fast_handlers()[handler ? handler : plain];
         live = op_reads[kind] & FENCE ? FLAGS : (live & ~(uint32_t)op_writes[kind]) | op_reads[kind];
     }
 }

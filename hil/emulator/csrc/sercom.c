@@ -189,7 +189,8 @@ static void control_a_write(struct emu *e, uint32_t index, uint32_t value) {
         s->flags = 0;
     }
     /* While enabled, the rest is enable-protected. */
-    s->control_a = s->control_a & A_ENABLE ? (s->control_a & ~A_ENABLE) | (value & A_ENABLE) : value;
+    uint32_t changeable = s->control_a & A_ENABLE ? A_ENABLE : ~0u;
+    s->control_a = (s->control_a & ~changeable) | (value & changeable);
 }
 
 static void synchronize(struct emu *e, uint32_t index, uint32_t bits) {

@@ -175,7 +175,8 @@ void slow_run(struct emu *e, uint64_t until) {
         }
         if (e->kind[slot] == OP_UNDECODED) decode_line(e, line);
         uint32_t pc = e->r[15];
+        uint64_t done = e->instructions;
         step(e, slot);
-        if (UNLIKELY(e->slow)) observe_step(e, pc, slot);
+        if (UNLIKELY(e->slow) && e->instructions != done) observe_step(e, pc, slot);
     } while (e->cycles < until && !e->attention && e->request == REQUEST_NONE);
 }

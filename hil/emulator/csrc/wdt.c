@@ -74,7 +74,8 @@ static void control_write(struct emu *e, uint32_t value, uint32_t lanes) {
     if ((lanes & 2) && !was) w->config = (uint8_t)(value >> 8);
     if ((lanes & 4) && !was) w->early_warning = value >> 16 & 15;
     if (lanes & 1) {
-        w->control = was ? (uint8_t)((w->control & ~C_ENABLE) | (value & (C_ENABLE | C_ALWAYSON))) : value & 0x86;
+        uint32_t bits = was ? C_ENABLE | C_ALWAYSON : C_ENABLE | C_WEN | C_ALWAYSON;
+        w->control = (uint8_t)((w->control & ~bits) | (value & bits));
         if (!was && runs(e)) e->wdt.cleared_ps = time_now_ps(e);
     }
 }
