@@ -9,7 +9,9 @@ What can go wrong, sorted by who has to act.
   - RigError           the bench is wrong: look at cables, probe, power
     - RigNotFound
     - PortLost
+    - PortBusy
     - LinkTimeout
+      - GarbledLine
     - FlashError
       - FlashDiffers   written, and reads back different
       - FlashLocked    the region is locked
@@ -119,6 +121,13 @@ class PortLost(RigError):
         )
 
 
+class PortBusy(RigError):
+    """Another program holds the serial port."""
+
+    def __init__(self, rig: str, port: str):
+        super().__init__(rig, f"{port} is in use by another program. Close it, then try again.")
+
+
 class FlashError(RigError):
     """The program could not be written, or reads back different."""
 
@@ -199,6 +208,23 @@ class LinkTimeout(RigError):
             rig,
             f"no {waiting_for} frame within {waited_s:g} s ({got}). "
             f"Check power and baud rate, then run `hil doctor {rig}`.",
+        )
+
+
+class GarbledLine(LinkTimeout):
+    """
+    Bytes arrived while the host waited, and none of them made a frame: most often a wrong line speed.
+
+    Attributes:
+        bytes_seen: How many.
+    """
+
+    def __init__(self, rig: str, waiting_for: str, waited_s: float, tail: bytes, bytes_seen: int, baud: int):
+        super().__init__(rig, waiting_for, waited_s, tail)
+        self.bytes_seen = bytes_seen
+        self.args = (
+            f"{rig}: no {waiting_for} frame within {waited_s:g} s, and no good frame in the {bytes_seen} bytes that "
+            f"came (last: {tail.hex(' ')}). Is {baud} baud the device's speed? If so check ground wire and cable.",
         )
 
 

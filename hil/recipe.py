@@ -259,6 +259,33 @@ class BuildRecipe:
 
 
 @dataclass(frozen=True)
+class StreamRecipe:
+    """
+    How a stream of sound is decided about; not part of the model.
+
+    Attributes:
+        hop: Feature vectors from one decision to the next; 0: a quarter of a clip's.
+        state: ``"reset"``: each window begins at zero, as a clip; ``"carry"``: states run on.
+        smooth: Decisions whose outputs are averaged: 1, 2, 4 or 8.
+        margin: Least lead of the best average over the second best for a trigger, 1.0 = 2**15.
+        hold: Decisions without a trigger after one.
+        quiet: Labels that never trigger.  Omitted: ``unknown`` and ``silence``, if the model has them.
+    """
+
+    hop: int = 0
+    state: Literal["reset", "carry"] = "reset"
+    smooth: Literal[1, 2, 4, 8] = 1
+    margin: float = 0.5
+    hold: int = 2
+    quiet: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.hop < 1 << 16, f"stream.hop = {self.hop}: must be within 0 and 65535")
+        _require(0 <= self.margin < 1 << 16, f"stream.margin = {self.margin}: must be within 0 and 65535")
+        _require(0 <= self.hold <= 255, f"stream.hold = {self.hold}: must be within 0 and 255")
+
+
+@dataclass(frozen=True)
 class Recipe:
     """
     A whole recipe.
@@ -275,11 +302,12 @@ class Recipe:
     train: TrainRecipe = field(default_factory=TrainRecipe)
     quantize: QuantizeRecipe = field(default_factory=QuantizeRecipe)
     build: BuildRecipe = field(default_factory=BuildRecipe)
+    stream: StreamRecipe = field(default_factory=StreamRecipe)
 
     def sha256(self) -> str:
         """Hash of the values, whatever the file's layout and wherever the data lie (they have a hash of their own)."""
         values = dataclasses.asdict(self)
-        del values["data"]["folder"]
+        del values["data"]["folder"], values["stream"]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 

@@ -143,13 +143,51 @@ def flash(
 
 @hil.command(
     short_help="Test sequences on a rig, compared",
-    epilog=_examples("hil run models/keyword-demo --rig emulator", "hil run keyword-demo --compiler zig"),
+    epilog=_examples(
+        "hil run models/keyword-demo --rig emulator",
+        "hil run keyword-demo --mode audio",
+        "hil run keyword-demo --input speech.wav --input more.flac",
+    ),
 )
 @_options(_MODEL, _OUT, _RIG, _COMPILER, _FORCE, _FAST_LOAD)
-def run(model: str, out: Path | None, rig: str, compiler: str | None, force: bool, fast_load: bool) -> int:
-    """Stream the test sequences through a rig and compare every step with the twin."""
+@click.option(
+    "--mode",
+    type=click.Choice(["features", "audio"]),
+    default="features",
+    show_default=True,
+    help="What goes over the link: feature vectors, or the clips' samples.",
+)
+@click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Stream a recording instead of the test set; may be repeated.",
+)
+def run(
+    model: str,
+    out: Path | None,
+    rig: str,
+    compiler: str | None,
+    force: bool,
+    fast_load: bool,
+    mode: str,
+    inputs: tuple[Path, ...],
+) -> int:
+    """
+    Stream the test sequences through a rig and compare every step with the twin.
+
+    As sound (--mode audio, --input) features, network and decisions are all the device's. A recording is decided about
+    window by window, as the recipe's [stream] says; each decision is printed with the time of its window's end.
+    """
     recipe = find_recipe(model)
     with _workspace(recipe, out, force) as ws:
+        if inputs or mode == "audio":
+            from hil.cli import sound
+
+            if inputs:
+                return sound.run_inputs(recipe, ws, rig, compiler, inputs, fast_load)
+            return sound.run_clips(recipe, ws, rig, compiler, fast_load)
         return _run(recipe, ws, rig, compiler, fast_load)
 
 
@@ -173,14 +211,15 @@ def report(model: str, out: Path | None) -> None:
 
 @hil.command(
     short_help="Cycles of eGRU against float GRU",
-    epilog=_examples("hil bench", "hil bench --rig emulator --compiler zig", "hil bench keyword-demo"),
+    epilog=_examples("hil bench", "hil bench keyword-demo --compiler zig", "hil bench frontend", "hil bench link"),
 )
-@click.argument("model", required=False)
+@click.argument("model", required=False, metavar="[MODEL|frontend|link]")
 @_options(_OUT, _RIG, _COMPILER, _FAST_LOAD)
 @click.option("--inputs", "-D", type=click.IntRange(1), help="D of the recurrent kernels.  [default: 64]")
 @click.option("--units", "-H", type=click.IntRange(1), help="H of the recurrent kernels.  [default: 30]")
 @click.option("--kernel", "kernels", multiple=True, help="Only this one; may be repeated.")
 @click.option("--repeats", type=click.IntRange(1, 64), default=8, show_default=True, help="Calls of each kernel.")
+@click.option("--baud", type=click.IntRange(300, 3_000_000), help="Line speed of `hil bench link`.  [default: 500000]")
 def bench(
     model: str | None,
     out: Path | None,
@@ -191,12 +230,23 @@ def bench(
     units: int | None,
     kernels: tuple[str, ...],
     repeats: int,
+    baud: int | None,
 ) -> None:
     """
     Cycles of single kernels: the eGRU step against the float GRU step of the same shape.
 
-    With MODEL the shape is that of its first layer.
+    With MODEL the shape is that of its first layer. "frontend" measures the front ends, sound to features;
+    "link" the payload bytes a second against what the line can carry.
     """
+    if model in ("frontend", "link"):
+        from hil.cli import sound
+
+        with _opened(out or Path("build") / f"bench-{model}", force=False) as ws:
+            if model == "frontend":
+                sound.show_frontend_bench(ws, rig, compiler, repeats, fast_load)
+            else:
+                sound.show_link_bench(ws, rig, compiler, baud, fast_load)
+        return
     from hil.cli.show import show_bench
     from hil.experiment.device_stages import run_bench
 

@@ -29,7 +29,7 @@ GAIN = "gain.json"
 GAIN_KERNELS = (EGRU, FLOAT_GRU_KERNEL)
 GAIN_REPEATS = 8
 DEFAULT_CHIP = "atsamd21j18a"
-_DEVICE_CODE = ("codegen", "firmware", "firmware/", "fixed.py", "chips.py")
+_DEVICE_CODE = ("codegen", "features", "firmware", "firmware/", "fixed.py", "chips.py")
 _RUN_CODE = ("link", "rig", "probe", "emulator", "quant", "experiment", "trace.py")
 
 
@@ -156,13 +156,27 @@ def run_bench(
         UsageError: No such kernel, or a shape that is too large.
         HilError: As `make_run`.
     """
-    file = load_rig_file(rig_name)
-    sources = bench_sources(inputs, units, kernels)
-    firmware = _compile(ws, sources, chip_name or file.chip, file.board, compiler, "2", ws.path("bench"))
+    firmware = compile_bench(ws, rig_name, compiler, inputs=inputs, units=units, kernels=kernels, chip_name=chip_name)
     with load_rig(rig_name, fast_load=fast_load) as rig:
         done = measure(firmware, rig, ws.progress, inputs=inputs, units=units, kernels=kernels, repeats=repeats)
     write_text(ws.path(BENCH), done.to_json())
     return done
+
+
+def compile_bench(
+    ws: Workspace,
+    rig_name: str,
+    compiler: str | None,
+    *,
+    inputs: int,
+    units: int,
+    kernels: Sequence[str],
+    chip_name: str | None = None,
+) -> Firmware:
+    """The firmware of `run_bench`.  Arguments and errors as there."""
+    file = load_rig_file(rig_name)
+    sources = bench_sources(inputs, units, kernels)
+    return _compile(ws, sources, chip_name or file.chip, file.board, compiler, "2", ws.path("bench"))
 
 
 def make_gain(recipe: Recipe, ws: Workspace, rig_name: str, compiler: str | None, fast_load: bool = False) -> Bench:

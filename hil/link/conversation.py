@@ -13,6 +13,7 @@ import serial
 from hil.errors import (
     DeviceRefusal,
     FirmwareFault,
+    GarbledLine,
     LinkTimeout,
     PortLost,
     ProtocolError,
@@ -65,6 +66,7 @@ class Conversation:
         self._port, self._locate, self._on_silence = port, locate, on_silence
         self._arrived: deque[Frame] = deque()
         self._tail = b""
+        self._bytes = self._frames = 0  # received at this speed; good ones among them
         self._seq = 0
         with self._errors("being opened"):
             port.timeout = _POLL_S
@@ -186,6 +188,7 @@ class Conversation:
             FirmwareFault, UnexpectedReset: The firmware said so.
         """
         began = time.monotonic()
+        seen, good = (self._bytes, self._frames) if self._frames else (0, 0)  # or not one since the port was opened
         while True:
             while self._arrived:
                 frame = self._arrived.popleft()
@@ -194,7 +197,11 @@ class Conversation:
                     return frame
             if time.monotonic() >= deadline:
                 self._on_silence()
-                raise LinkTimeout(self.rig, waiting_for, round(deadline - began, 3), self._tail)
+                waited_s = round(deadline - began, 3)
+                if self._bytes > seen and self._frames == good:
+                    count = self._bytes - seen
+                    raise GarbledLine(self.rig, waiting_for, waited_s, self._tail, count, self._port.baudrate)
+                raise LinkTimeout(self.rig, waiting_for, waited_s, self._tail)
             self._read(waiting_for)
 
     def _raise_news(self, frame: Frame) -> None:
@@ -215,17 +222,20 @@ class Conversation:
             if data and (more := self._port.in_waiting):
                 data += bytes(self._port.read(more))
         self._tail = (self._tail + data)[-TAIL_BYTES:]
+        self._bytes += len(data)
         for item in self.receiver.feed(data):
             if isinstance(item, str):
                 self.lines.append(item)
             else:
                 self.frames.append(("<", item))
+                self._frames += 1
                 self._arrived.append(item)
 
     def set_speed(self, baud: int) -> None:
         """Change the host's side of the line."""
         with self._errors(f"changing its speed to {baud} baud"):
             self._port.baudrate = baud
+        self._bytes = self._frames = 0
 
     def close(self) -> None:
         """Close the port; harmless if it is gone."""

@@ -9,13 +9,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
-import serial
-
 from hil.chips import chip
 from hil.emulator import EmulatedBoard, elf_segments
-from hil.errors import FirmwareFault, FlashError, PortLost, RigNotFound, UsageError
+from hil.errors import FirmwareFault, FlashError, RigNotFound, UsageError
 from hil.firmware import Firmware
 from hil.link.device import Device
+from hil.link.port import open_port
 from hil.probe import BoardPlan, ProbeServer, serial_words
 from hil.probe.flash import Pack, flash_through_pyocd
 from hil.rig.base import FlashReport, RigFile
@@ -115,13 +114,10 @@ class EmulatorRig:
         ).how
 
     def open(self) -> Device:
-        """Open the pty with pyserial.  Raises `RigNotFound` before `flash`, `PortLost` if the pty is gone."""
+        """Open the pty with pyserial.  Raises `RigNotFound` before `flash`, else as `open_port`."""
         if self.board is None or self._firmware is None:
             raise RigNotFound(self.name, "nothing runs on the emulated chip yet: flash a firmware first")
-        try:
-            port = serial.Serial(self.board.port, LINK_BAUD)
-        except (serial.SerialException, OSError) as error:
-            raise PortLost(self.name, "being opened") from error
+        port = open_port(self.board.port, LINK_BAUD, self.name)
         self._device = Device(
             port,
             self.name,
