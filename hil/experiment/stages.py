@@ -168,7 +168,7 @@ def make_artefact(recipe: Recipe, ws: Workspace, pool: Workers | None = None) ->
         "recipe": " ".join(values_sha256(part) for part in (recipe.train, recipe.cell, recipe.quantize)),
         "name": recipe.name,
         "data": _data_sha256(ws),
-        "code": code_sha256("quant", "artefact.py", *_TRAINING),
+        "code": code_sha256("quant", "artefact", *_TRAINING),
         "tools": f"torch {version('torch')}",
     }
     with ExitStack() as stack:

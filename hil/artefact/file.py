@@ -22,111 +22,13 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as _load_tensors
 from safetensors.numpy import save as _save_tensors
 
+from hil.artefact.layers import CELLS, MAX_SHIFT, AnyRows, DenseLayer, FrontEnd, RecurrentLayer, Rows
 from hil.errors import ArtefactError
-from hil.fixed import BIAS_LIMIT_Q17, MAX_FAN_IN, WEIGHT_LEVELS_Q2, Int
 
 FORMAT = "hil-artefact"
 FORMAT_VERSION = 1
 SOFTSIGN = "table-257-241"
 """Name of the only softsign form that kernels implement (docs/artefact.md, "Softsign")."""
-MAX_SHIFT = 15
-BIAS16_LSB_Q17 = 1 << 5
-"""16-bit biases are int16 in Q12, so every bias in Q17 is a multiple of 2**5 within +-8."""
-BIAS3_LEVELS_Q17 = tuple(level << 15 for level in WEIGHT_LEVELS_Q2)
-
-
-@dataclass(frozen=True)
-class FrontEnd:
-    """
-    Waveform to features: ``x = saturate((raw - offset) << gain_shift)``.
-
-    Attributes:
-        kind: ``"log-mel"`` (raw: log2 of the band's energy, Q10) or ``"magnitude"``
-            (raw: magnitude of the bin, Q15).
-        rate_hz, window, hop, low_hz, high_hz: As in the recipe.
-        frames: Feature vectors of one clip; shorter clips are padded, longer ones cut.
-        gain_shift: Power of two, 0 to 15.
-        offset: [F] int16, subtracted before the gain.
-    """
-
-    kind: Literal["log-mel", "magnitude"]
-    rate_hz: int
-    window: int
-    hop: int
-    low_hz: float
-    high_hz: float
-    frames: int
-    gain_shift: int
-    offset: npt.NDArray[np.int16]
-
-    @property
-    def features(self) -> int:
-        """F, values of one feature vector."""
-        return int(self.offset.size)
-
-
-@dataclass(frozen=True)
-class Rows:
-    """
-    A matrix of 3-bit power-of-two weights with a bias and a shift per row.
-
-    A row's pre-activation is ``(weight_q2 @ u + bias_q17 + half) >> shift`` with
-    ``half = 2**(shift - 1)`` (0 for a shift of 0): Q17 to Q15 is a shift of 2, and a
-    row scale of ``2**e`` makes it ``2 - e``.  The bias is scaled with its row.
-
-    Attributes:
-        weight_q2: [R, U] int8, 4 times the weight, in {0, +-1, +-2, +-4}.
-        bias_q17: [R] int32, magnitude below 2**29.
-        shift: [R] int8, 0 to 15.
-    """
-
-    weight_q2: npt.NDArray[np.int8]
-    bias_q17: npt.NDArray[np.int32]
-    shift: npt.NDArray[np.int8]
-
-    @property
-    def outputs(self) -> int:
-        return int(self.weight_q2.shape[0])
-
-    @property
-    def inputs(self) -> int:
-        return int(self.weight_q2.shape[1])
-
-
-@dataclass(frozen=True)
-class EmbeddedGruLayer:
-    """
-    One recurrent layer (eGRU).
-
-    Attributes:
-        rows: [2H, D + H], z rows then g rows; columns are the inputs, then the state.
-    """
-
-    rows: Rows
-
-    @property
-    def units(self) -> int:
-        """H."""
-        return self.rows.outputs // 2
-
-    @property
-    def inputs(self) -> int:
-        """D."""
-        return self.rows.inputs - self.units
-
-
-@dataclass(frozen=True)
-class DenseLayer:
-    """
-    One dense layer.
-
-    Attributes:
-        rows: [O, I].
-        activation: ``"relu"``: clipped to [0, 32767], int16, Q15.  ``"linear"``: int32, Q15, not clipped.
-    """
-
-    rows: Rows
-    activation: Literal["relu", "linear"]
 
 
 @dataclass(frozen=True)
@@ -150,7 +52,7 @@ class Artefact:
     name: str
     labels: tuple[str, ...]
     frontend: FrontEnd
-    recurrent: tuple[EmbeddedGruLayer, ...]
+    recurrent: tuple[RecurrentLayer, ...]
     readout_shift: int
     dense: tuple[DenseLayer, ...]
     bias_bits: Literal[3, 16] = 16
@@ -174,18 +76,18 @@ class Artefact:
     @property
     def parameter_bytes(self) -> int:
         """Bytes of weights (3 bits), biases (`bias_bits`) and shifts (4 bits), packed without gaps."""
-        rows = list(_all_rows(self))
-        bits = sum(3 * r.weight_q2.size + (self.bias_bits + 4) * r.outputs for _, r in rows)
+        bits = sum(rows.bits(self.bias_bits) for _, rows in _all_rows(self))
+        bits += sum(8 * array.nbytes for array in _vectors(self).values())
         return (bits + 7) // 8
 
     @property
     def weights(self) -> int:
         """Number of weights, without biases."""
-        return sum(r.weight_q2.size for _, r in _all_rows(self))
+        return sum(rows.weight.size for _, rows in _all_rows(self))
 
     @property
     def zero_weights(self) -> int:
-        return sum(int((r.weight_q2 == 0).sum()) for _, r in _all_rows(self))
+        return sum(int((rows.weight == 0).sum()) for _, rows in _all_rows(self))
 
     def to_bytes(self) -> bytes:
         """The file's contents; equal artefacts give equal bytes."""
@@ -261,16 +163,17 @@ def _parse(data: bytes, path: Path | None) -> tuple[dict[str, Any], dict[str, np
 
 
 def _assemble(manifest: dict[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -> Artefact:
-    def rows(prefix: str) -> Rows:
-        arrays = [tensors[f"{prefix}.{part}"] for part in ("weight_q2", "bias_q17", "shift")]
-        for array, dtype in zip(arrays, (np.int8, np.int32, np.int8), strict=True):
-            if array.dtype != dtype:
-                raise ValueError(f"{prefix} has an array of {array.dtype}, expected {np.dtype(dtype)}")
-        return Rows(*arrays)
+    def take(name: str, dtype: type[np.generic]) -> npt.NDArray[Any]:
+        if tensors[name].dtype != dtype:
+            raise ValueError(f"{name} is {tensors[name].dtype}, expected {np.dtype(dtype)}")
+        return tensors[name]
 
     frontend = FrontEnd(**manifest["frontend"], offset=tensors["frontend.offset"])
-    recurrent = tuple(EmbeddedGruLayer(rows(f"recurrent.{i}")) for i in range(len(manifest["recurrent"])))
-    dense = tuple(DenseLayer(rows(f"dense.{i}"), d["activation"]) for i, d in enumerate(manifest["dense"]))
+    for i, layer in enumerate(manifest["recurrent"]):
+        if layer["cell"] not in CELLS:
+            raise ArtefactError(None, f"recurrent.{i} is a {layer['cell']!r}, known are {', '.join(CELLS)}")
+    recurrent = tuple(CELLS[r["cell"]].take(f"recurrent.{i}", take) for i, r in enumerate(manifest["recurrent"]))
+    dense = tuple(DenseLayer(Rows.take(f"dense.{i}", take), d["activation"]) for i, d in enumerate(manifest["dense"]))
     return Artefact(
         name=manifest["name"],
         labels=tuple(manifest["labels"]),
@@ -284,11 +187,16 @@ def _assemble(manifest: dict[str, Any], tensors: Mapping[str, npt.NDArray[Any]])
     )
 
 
-def _all_rows(a: Artefact) -> Iterator[tuple[str, Rows]]:
+def _all_rows(a: Artefact) -> Iterator[tuple[str, AnyRows]]:
     for i, layer in enumerate(a.recurrent):
-        yield f"recurrent.{i}", layer.rows
+        yield from layer.matrices(f"recurrent.{i}").items()
     for i, dense in enumerate(a.dense):
         yield f"dense.{i}", dense.rows
+
+
+def _vectors(a: Artefact) -> dict[str, npt.NDArray[Any]]:
+    """Arrays of the recurrent layers that are not rows."""
+    return {n: array for i, layer in enumerate(a.recurrent) for n, array in layer.vectors(f"recurrent.{i}").items()}
 
 
 def _manifest(a: Artefact, tensors: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
@@ -307,7 +215,7 @@ def _manifest(a: Artefact, tensors: Mapping[str, npt.NDArray[Any]]) -> dict[str,
             "frames": a.frontend.frames,
             "gain_shift": a.frontend.gain_shift,
         },
-        "recurrent": [{"cell": "embedded_gru", "inputs": layer.inputs, "units": layer.units} for layer in a.recurrent],
+        "recurrent": [{"cell": layer.cell, "inputs": layer.inputs, "units": layer.units} for layer in a.recurrent],
         "readout": {"kind": "sum", "shift": a.readout_shift},
         "dense": [
             {"inputs": layer.rows.inputs, "outputs": layer.rows.outputs, "activation": layer.activation}
@@ -321,11 +229,9 @@ def _manifest(a: Artefact, tensors: Mapping[str, npt.NDArray[Any]]) -> dict[str,
 
 
 def _tensors(a: Artefact) -> dict[str, npt.NDArray[Any]]:
-    tensors: dict[str, npt.NDArray[Any]] = {"frontend.offset": a.frontend.offset}
+    tensors: dict[str, npt.NDArray[Any]] = {"frontend.offset": a.frontend.offset, **_vectors(a)}
     for prefix, rows in _all_rows(a):
-        tensors[f"{prefix}.weight_q2"] = rows.weight_q2
-        tensors[f"{prefix}.bias_q17"] = rows.bias_q17
-        tensors[f"{prefix}.shift"] = rows.shift
+        tensors |= rows.arrays(prefix)
     return {name: np.ascontiguousarray(array) for name, array in tensors.items()}
 
 
@@ -349,56 +255,17 @@ def _problems(a: Artefact) -> Iterator[str]:
     if not a.recurrent or not a.dense:
         yield "a model needs at least one recurrent and one dense layer"
         return
-    yield from _frontend_problems(a.frontend)
+    yield from a.frontend.problems()
     for prefix, rows in _all_rows(a):
-        yield from _row_problems(prefix, rows, a.bias_bits)
+        yield from rows.problems(prefix, a.bias_bits)
     yield from _chain_problems(a)
-
-
-def _frontend_problems(f: FrontEnd) -> Iterator[str]:
-    if f.kind not in ("log-mel", "magnitude"):
-        yield f"front end {f.kind!r} is not known"
-    if f.offset.dtype != np.int16 or f.offset.ndim != 1 or not f.offset.size:
-        yield "frontend.offset is not a vector of int16"
-    for name in ("rate_hz", "window", "hop", "frames", "gain_shift"):
-        value = getattr(f, name)
-        if type(value) is not int or not (0 if name == "gain_shift" else 1) <= value < 1 << 20:
-            yield f"frontend.{name} is {value!r}"
-    if type(f.gain_shift) is int and f.gain_shift > MAX_SHIFT:
-        yield f"frontend.gain_shift is {f.gain_shift}, at most {MAX_SHIFT}"
-
-
-def _row_problems(prefix: str, rows: Rows, bias_bits: int) -> Iterator[str]:
-    weight, bias, shift = rows.weight_q2, rows.bias_q17, rows.shift
-    if weight.ndim != 2 or bias.shape != weight.shape[:1] or shift.shape != weight.shape[:1] or not weight.size:
-        yield f"{prefix}: shapes {weight.shape}, {bias.shape}, {shift.shape} do not fit together"
-        return
-    for name, array, dtype in (("weight_q2", weight, np.int8), ("bias_q17", bias, np.int32), ("shift", shift, np.int8)):
-        if array.dtype != dtype:
-            yield f"{prefix}.{name} is {array.dtype}, expected {np.dtype(dtype)}"
-    if not np.isin(weight, WEIGHT_LEVELS_Q2).all():
-        yield f"{prefix}.weight_q2 has values outside {WEIGHT_LEVELS_Q2}"
-    if rows.inputs > MAX_FAN_IN:
-        yield f"{prefix}: {rows.inputs} inputs could overflow the 32-bit sum; at most {MAX_FAN_IN}"
-    if (np.abs(bias.astype(np.int64)) >= BIAS_LIMIT_Q17).any():
-        yield f"{prefix}.bias_q17 reaches 2**29"
-    if not _bias_fits(bias, bias_bits):
-        yield f"{prefix}.bias_q17 does not fit {bias_bits} bits"
-    if ((shift < 0) | (shift > MAX_SHIFT)).any():
-        yield f"{prefix}.shift is outside 0 to {MAX_SHIFT}"
-
-
-def _bias_fits(bias_q17: Int, bits: int) -> bool:
-    if bits == 3:
-        return bool(np.isin(bias_q17, BIAS3_LEVELS_Q17).all())
-    quotient = bias_q17.astype(np.int64) // BIAS16_LSB_Q17
-    return bool((quotient * BIAS16_LSB_Q17 == bias_q17).all() and (np.abs(quotient + 0.5) < 1 << 15).all())
 
 
 def _chain_problems(a: Artefact) -> Iterator[str]:
     width = a.frontend.features
     for i, layer in enumerate(a.recurrent):
-        if layer.rows.outputs % 2 or layer.inputs != width:
+        yield from layer.problems(f"recurrent.{i}")
+        if layer.inputs != width:
             yield f"recurrent.{i} takes {layer.inputs} inputs, the part before it gives {width}"
         width = layer.units
     for i, dense in enumerate(a.dense):

@@ -1,0 +1,39 @@
+"""The model file: integer arrays, their formats and where they came from (docs/artefact.md)."""
+
+from hil.artefact.file import (
+    FORMAT,
+    FORMAT_VERSION,
+    SOFTSIGN,
+    Artefact,
+    artefact_from_bytes,
+    load_artefact,
+)
+from hil.artefact.layers import (
+    BIAS3_LEVELS_Q17,
+    BIAS16_LSB_Q17,
+    MAX_SHIFT,
+    AnyRows,
+    DenseLayer,
+    EmbeddedGruLayer,
+    FrontEnd,
+    RecurrentLayer,
+    Rows,
+)
+
+__all__ = [
+    "BIAS3_LEVELS_Q17",
+    "BIAS16_LSB_Q17",
+    "FORMAT",
+    "FORMAT_VERSION",
+    "MAX_SHIFT",
+    "SOFTSIGN",
+    "AnyRows",
+    "Artefact",
+    "DenseLayer",
+    "EmbeddedGruLayer",
+    "FrontEnd",
+    "RecurrentLayer",
+    "Rows",
+    "artefact_from_bytes",
+    "load_artefact",
+]
