@@ -2,61 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
 import hil as package
-from hil.errors import UsageError, suggest
+from hil.cli.common import (
+    COMPILER,
+    DEBUG,
+    FAST_LOAD,
+    FORCE,
+    MODEL,
+    OUT,
+    RIG,
+    TRAININGS,
+    examples,
+    find_recipe,
+    opened,
+    options,
+    workspace,
+)
+from hil.errors import UsageError
 
 if TYPE_CHECKING:
     from hil.experiment.result import Result
     from hil.experiment.workspace import Workspace
     from hil.recipe import Recipe
 
-F = TypeVar("F", bound=Callable[..., Any])
 DEMO_MODEL = "keyword-demo"
-
-_MODEL = click.argument("model")
-_OUT = click.option("--out", type=click.Path(path_type=Path), help="Folder for results.  [default: build/NAME]")
-_FORCE = click.option("--force", is_flag=True, help="Do stages again even if nothing has changed.")
-_JOBS = click.option("--jobs", type=click.IntRange(1), default=2, show_default=True, help="Trainings at once.")
-_RIG = click.option("--rig", default="emulator", show_default=True, help="Name (see `hil rigs`) or a .toml file.")
-_COMPILER = click.option(
-    "--compiler",
-    type=click.Choice(["gcc", "zig"]),
-    help="arm-none-eabi-gcc, or clang from the ziglang wheel.  [default: gcc if it is on PATH]",
-)
-_FAST_LOAD = click.option(
-    "--fast-load", is_flag=True, help="Write into the emulated chip's memory directly, not through pyOCD."
-)
-_DEBUG = click.option("--debug", is_flag=True, expose_value=False, help="Show where in the code an error came from.")
-
-
-def _options(*options: Callable[[Any], Any]) -> Callable[[F], F]:
-    def add(function: F) -> F:
-        for option in reversed((*options, _DEBUG)):
-            function = option(function)
-        return function
-
-    return add
-
-
-def _examples(*lines: str) -> str:
-    """An epilog that click does not wrap."""
-    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
 @click.group(
     name="hil",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog=_examples("hil demo", "hil run models/keyword-demo --rig emulator", "hil COMMAND --help"),
+    epilog=examples("hil demo", "hil run models/keyword-demo --rig emulator", "hil COMMAND --help"),
 )
 @click.version_option(package.__version__, package_name="hil")
-@click.option("--debug", is_flag=True, expose_value=False, help="Show where in the code an error came from.")
+@DEBUG
 def hil() -> None:
     """
     Train tiny recurrent networks, run them on a microcontroller, and prove what they do there.
@@ -72,36 +55,36 @@ def hil() -> None:
 
 @hil.command(
     short_help="Data, features, float models",
-    epilog=_examples("hil train models/keyword-demo", "hil train keyword-demo --out /tmp/kd --force"),
+    epilog=examples("hil train models/keyword-demo", "hil train keyword-demo --out /tmp/kd --force"),
 )
-@_options(_MODEL, _OUT, _FORCE, _JOBS)
+@options(MODEL, OUT, FORCE, TRAININGS)
 def train(model: str, out: Path | None, force: bool, jobs: int) -> None:
     """Data, features, float GRU and float eGRU."""
     from hil.experiment.stages import make_data, make_features, make_models
 
     recipe = find_recipe(model)
-    with _workspace(recipe, out, force) as ws:
+    with workspace(recipe, out, force) as ws:
         make_data(recipe, ws)
         make_features(recipe, ws)
         make_models(recipe, ws, quantized=False, jobs=jobs)
 
 
-@hil.command(short_help="Quantization-aware training, artefact", epilog=_examples("hil quantize models/keyword-demo"))
-@_options(_MODEL, _OUT, _FORCE)
+@hil.command(short_help="Quantization-aware training, artefact", epilog=examples("hil quantize models/keyword-demo"))
+@options(MODEL, OUT, FORCE)
 def quantize(model: str, out: Path | None, force: bool) -> None:
     """Quantization-aware training of the float eGRU, then the artefact (model.artefact)."""
     from hil.experiment.stages import make_artefact
 
     recipe = find_recipe(model)
-    with _workspace(recipe, out, force) as ws:
+    with workspace(recipe, out, force) as ws:
         make_artefact(recipe, ws)
 
 
 @hil.command(
     short_help="C and ELF",
-    epilog=_examples("hil build models/keyword-demo", "hil build models/keyword-demo --compiler zig"),
+    epilog=examples("hil build models/keyword-demo", "hil build models/keyword-demo --compiler zig"),
 )
-@_options(_MODEL, _OUT, _RIG, _COMPILER, _FORCE)
+@options(MODEL, OUT, RIG, COMPILER, FORCE)
 def build(model: str, out: Path | None, rig: str, compiler: str | None, force: bool) -> None:
     """
     C from the artefact, and the ELF: sizes by section, checked against the chip.
@@ -112,12 +95,12 @@ def build(model: str, out: Path | None, rig: str, compiler: str | None, force: b
     from hil.experiment.device_stages import make_firmware
 
     recipe = find_recipe(model)
-    with _workspace(recipe, out, force) as ws:
+    with workspace(recipe, out, force) as ws:
         show_firmware(make_firmware(recipe, ws, compiler, rig))
 
 
-@hil.command(short_help="ELF onto a rig", epilog=_examples("hil flash models/keyword-demo --rig emulator"))
-@_options(_MODEL, _OUT, _RIG, _COMPILER, _FORCE, _FAST_LOAD)
+@hil.command(short_help="ELF onto a rig", epilog=examples("hil flash models/keyword-demo --rig emulator"))
+@options(MODEL, OUT, RIG, COMPILER, FORCE, FAST_LOAD)
 @click.option("--chip-erase", is_flag=True, help="Erase the whole chip first, also a protected one.")
 def flash(
     model: str, out: Path | None, rig: str, compiler: str | None, force: bool, fast_load: bool, chip_erase: bool
@@ -134,7 +117,7 @@ def flash(
 
     recipe = find_recipe(model)
     opened = load_rig(rig, fast_load=fast_load, chip_erase=chip_erase)
-    with _workspace(recipe, out, force) as ws, opened:
+    with workspace(recipe, out, force) as ws, opened:
         firmware = make_firmware(recipe, ws, compiler, rig)
         report = opened.flash(firmware)
         ws.progress.say(f"{opened.name}: {report.how}, {report.bytes} bytes in {report.seconds:.1f} s")
@@ -143,13 +126,13 @@ def flash(
 
 @hil.command(
     short_help="Test sequences on a rig, compared",
-    epilog=_examples(
+    epilog=examples(
         "hil run models/keyword-demo --rig emulator",
         "hil run keyword-demo --mode audio",
         "hil run keyword-demo --input speech.wav --input more.flac",
     ),
 )
-@_options(_MODEL, _OUT, _RIG, _COMPILER, _FORCE, _FAST_LOAD)
+@options(MODEL, OUT, RIG, COMPILER, FORCE, FAST_LOAD)
 @click.option(
     "--mode",
     type=click.Choice(["features", "audio"]),
@@ -181,7 +164,7 @@ def run(
     window by window, as the recipe's [stream] says; each decision is printed with the time of its window's end.
     """
     recipe = find_recipe(model)
-    with _workspace(recipe, out, force) as ws:
+    with workspace(recipe, out, force) as ws:
         if inputs or mode == "audio":
             from hil.cli import sound
 
@@ -193,16 +176,16 @@ def run(
 
 @hil.command(
     short_help="Table and page of the last run",
-    epilog=_examples("hil report models/keyword-demo", "hil report keyword-demo --out /tmp/kd"),
+    epilog=examples("hil report models/keyword-demo", "hil report keyword-demo --out /tmp/kd"),
 )
-@_options(_MODEL, _OUT)
+@options(MODEL, OUT)
 def report(model: str, out: Path | None) -> None:
     """The table of the last run, and the HTML report."""
     from hil.experiment.device_stages import RESULT
     from hil.experiment.result import result_from_json
 
     recipe = find_recipe(model)
-    with _workspace(recipe, out, force=False) as ws:
+    with workspace(recipe, out, force=False) as ws:
         path = ws.path(RESULT)
         if not path.is_file():
             raise UsageError(f"{path}: no result here. Make it: `hil run {model}`")
@@ -211,10 +194,10 @@ def report(model: str, out: Path | None) -> None:
 
 @hil.command(
     short_help="Cycles of eGRU against float GRU",
-    epilog=_examples("hil bench", "hil bench keyword-demo --compiler zig", "hil bench frontend", "hil bench link"),
+    epilog=examples("hil bench", "hil bench keyword-demo --compiler zig", "hil bench frontend", "hil bench link"),
 )
 @click.argument("model", required=False, metavar="[MODEL|frontend|link]")
-@_options(_OUT, _RIG, _COMPILER, _FAST_LOAD)
+@options(OUT, RIG, COMPILER, FAST_LOAD)
 @click.option("--inputs", "-D", type=click.IntRange(1), help="D of the recurrent kernels.  [default: 64]")
 @click.option("--units", "-H", type=click.IntRange(1), help="H of the recurrent kernels.  [default: 30]")
 @click.option("--kernel", "kernels", multiple=True, help="Only this one; may be repeated.")
@@ -241,7 +224,7 @@ def bench(
     if model in ("frontend", "link"):
         from hil.cli import sound
 
-        with _opened(out or Path("build") / f"bench-{model}", force=False) as ws:
+        with opened(out or Path("build") / f"bench-{model}", force=False) as ws:
             if model == "frontend":
                 sound.show_frontend_bench(ws, rig, compiler, repeats, fast_load)
             else:
@@ -253,7 +236,7 @@ def bench(
     recipe = find_recipe(model) if model else None
     shape = (recipe.features.bands, recipe.cell.hidden[0]) if recipe else (64, 30)
     folder = out or Path("build") / (recipe.name if recipe else "bench")
-    with _opened(folder, force=False) as ws:
+    with opened(folder, force=False) as ws:
         done = run_bench(
             ws,
             rig,
@@ -270,9 +253,9 @@ def bench(
 
 @hil.command(
     short_help="An emulated board for other programs",
-    epilog=_examples("hil emulate --probe", "hil emulate --probe --serial 0000000000000000000000000000000b"),
+    epilog=examples("hil emulate --probe", "hil emulate --probe --serial 0000000000000000000000000000000b"),
 )
-@_options(_RIG)
+@options(RIG)
 @click.option("--probe", is_flag=True, help="With a debug probe that pyOCD finds: `pyocd list`.")
 @click.option(
     "--serial", help="The chip's serial number and the probe's id, 32 hexadecimal digits.  [default: the rig's]"
@@ -286,8 +269,8 @@ def emulate(rig: str, probe: bool, serial: str | None, link: Path | None, elf: P
     emulate_board(rig, probe=probe, serial=serial, link=link, elf=elf)
 
 
-@hil.command(short_help="Rigs known by name", epilog=_examples("hil rigs"))
-@_options()
+@hil.command(short_help="Rigs known by name", epilog=examples("hil rigs"))
+@options()
 def rigs() -> None:
     """Rigs that are known by name."""
     from hil.cli.show import show_rigs
@@ -296,9 +279,9 @@ def rigs() -> None:
     show_rigs({path: load_rig_file(path) for path in rig_files().values()})
 
 
-@hil.command(short_help="What this machine lacks", epilog=_examples("hil doctor", "hil doctor emulator"))
+@hil.command(short_help="What this machine lacks", epilog=examples("hil doctor", "hil doctor emulator"))
 @click.argument("rig", required=False)
-@_options()
+@options()
 def doctor(rig: str | None) -> int:
     """What this machine has and lacks, and what to do; with RIG, whether it answers."""
     from hil.cli.doctor import examine
@@ -308,10 +291,10 @@ def doctor(rig: str | None) -> int:
 
 @hil.command(
     short_help="Everything, from data to report",
-    epilog=_examples("hil demo", "hil demo models/keyword-demo --out /tmp/kd", "hil demo --compiler zig"),
+    epilog=examples("hil demo", "hil demo models/keyword-demo --out /tmp/kd", "hil demo --compiler zig"),
 )
 @click.argument("model", default=DEMO_MODEL)
-@_options(_OUT, _RIG, _COMPILER, _FORCE, _JOBS, _FAST_LOAD)
+@options(OUT, RIG, COMPILER, FORCE, TRAININGS, FAST_LOAD)
 def demo(model: str, out: Path | None, rig: str, compiler: str | None, force: bool, jobs: int, fast_load: bool) -> int:
     """Everything, from data to report; stages that have not changed are skipped."""
     from hil.experiment.device_stages import make_gain
@@ -319,33 +302,12 @@ def demo(model: str, out: Path | None, rig: str, compiler: str | None, force: bo
 
     recipe = find_recipe(model)
     check_bench(rig, compiler, fast_load)
-    with _workspace(recipe, out, force) as ws:
+    with workspace(recipe, out, force) as ws:
         make_data(recipe, ws)
         make_features(recipe, ws)
         make_models(recipe, ws, quantized=True, jobs=jobs)
         make_gain(recipe, ws, rig, compiler, fast_load)
         return _run(recipe, ws, rig, compiler, fast_load)
-
-
-def find_recipe(model: str) -> Recipe:
-    """
-    The recipe of a folder, a file, or a shipped model's name.
-
-    Raises:
-        UsageError: There is none; the nearest name is suggested.
-    """
-    from hil.recipe import RECIPE_FILE, load_recipe
-    from hil.resources import resource
-
-    shipped = {path.parent.name: path for path in resource("models").glob(f"*/{RECIPE_FILE}")}
-    if not Path(model).exists():
-        name = model.removeprefix("models/").rstrip("/")
-        if name in shipped:
-            return load_recipe(shipped[name])
-        if "/" not in name:
-            known = ", ".join(sorted(shipped))
-            raise UsageError(f"no model {model!r}{suggest(name, shipped)}; give a recipe folder, or one of {known}")
-    return load_recipe(model)
 
 
 def check_bench(rig: str, compiler: str | None, fast_load: bool) -> None:
@@ -358,22 +320,6 @@ def check_bench(rig: str, compiler: str | None, fast_load: bool) -> None:
     find_compiler(compiler)
     if not fast_load:
         find_pyocd()
-
-
-@contextmanager
-def _workspace(recipe: Recipe, out: Path | None, force: bool) -> Iterator[Workspace]:
-    with _opened(out or Path("build") / recipe.name, force) as ws:
-        yield ws
-
-
-@contextmanager
-def _opened(folder: Path, force: bool) -> Iterator[Workspace]:
-    from hil.cli.progress import make_progress
-    from hil.experiment.workspace import Workspace
-
-    ws = Workspace(folder, make_progress(), force)
-    with ws.locked():
-        yield ws
 
 
 def _run(recipe: Recipe, ws: Workspace, rig: str, compiler: str | None, fast_load: bool) -> int:
