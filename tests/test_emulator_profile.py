@@ -203,7 +203,9 @@ def test_board_with_breakpoints_and_slices(echo):
         seen.append(emulator.registers()["pc"])
         return False
 
-    board = EmulatedBoard(CHIP, on_breakpoint=at_breakpoint, after_slice=slices.append, slice_cycles=1000)
+    board = EmulatedBoard(
+        CHIP, on_breakpoint=at_breakpoint, after_slice=lambda emulator, stop: slices.append(stop), slice_cycles=1000
+    )
     with board:
         board.load_elf(build("softfloat.c"))
         board.start()
@@ -269,7 +271,7 @@ def test_run_program_until_the_caller_has_enough(echo, tmp_path):
             line.write(b"a")
             answers.append(line.read(1))
 
-    outcome = run_program(path, CHIP, started=talk, go_on=lambda: not answers)
+    outcome = run_program(path, CHIP, started=talk, go_on=lambda cycles: not answers)
     assert (answers, outcome.exit, outcome.crash) == ([b"b"], None, None)
 
 

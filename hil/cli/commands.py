@@ -23,6 +23,7 @@ from hil.cli.common import (
     options,
     workspace,
 )
+from hil.cli.emulate import emulate
 from hil.errors import UsageError
 
 if TYPE_CHECKING:
@@ -251,22 +252,7 @@ def bench(
         show_bench(done)
 
 
-@hil.command(
-    short_help="An emulated board for other programs",
-    epilog=examples("hil emulate --probe", "hil emulate --probe --serial 0000000000000000000000000000000b"),
-)
-@options(RIG)
-@click.option("--probe", is_flag=True, help="With a debug probe that pyOCD finds: `pyocd list`.")
-@click.option(
-    "--serial", help="The chip's serial number and the probe's id, 32 hexadecimal digits.  [default: the rig's]"
-)
-@click.option("--link", type=click.Path(path_type=Path), help="A name for the serial port: a symbolic link to make.")
-@click.option("--elf", type=click.Path(path_type=Path, exists=True), help="A program to start with.")
-def emulate(rig: str, probe: bool, serial: str | None, link: Path | None, elf: Path | None) -> None:
-    """Run an emulated board, with a serial port and on request a debug probe, until Ctrl-C."""
-    from hil.cli.emulate import emulate_board
-
-    emulate_board(rig, probe=probe, serial=serial, link=link, elf=elf)
+hil.add_command(emulate)
 
 
 @hil.command(short_help="Rigs known by name", epilog=examples("hil rigs"))

@@ -21,7 +21,7 @@ from typing import TypeVar
 
 from hil.chips import Chip
 from hil.emulator.core import PIN_RESET, POWER_ON, Emulator, Fault, Stop
-from hil.errors import ToolError
+from hil.errors import ToolError, UsageError
 
 T = TypeVar("T")
 
@@ -93,6 +93,8 @@ class _Port:
         os.set_blocking(master, False)
         name = os.ttyname(slave)
         if link is not None:
+            if link.exists() and not link.is_symlink():
+                raise UsageError(f"{link}: is there and no symbolic link. Name another place for the port's link.")
             temporary = link.with_name(f".{link.name}.{os.getpid()}.part")
             temporary.unlink(missing_ok=True)
             temporary.symlink_to(name)
@@ -133,7 +135,7 @@ class EmulatedBoard:
         realtime: Virtual time keeps pace with the clock on the wall, also while the firmware sleeps.  What it
             does then depends on when the host sends.
         slice_cycles: Run between two looks at the host.
-        after_slice: Called in the board's thread after each slice.
+        after_slice: Called in the board's thread after each slice, with what ended it.
         on_breakpoint: Called in the board's thread when the core stands on a BKPT, as with a debugger attached;
             False: the chip stays there.  Without it BKPT is a HardFault.
 
@@ -155,7 +157,7 @@ class EmulatedBoard:
         *,
         realtime: bool = False,
         slice_cycles: int = SLICE_CYCLES,
-        after_slice: Callable[[Emulator], None] | None = None,
+        after_slice: Callable[[Emulator, Stop], None] | None = None,
         on_breakpoint: Callable[[Emulator], bool] | None = None,
     ):
         self.emulator = emulator or Emulator(chip, serial)
@@ -386,7 +388,7 @@ class EmulatedBoard:
             self._halted = not self._on_breakpoint(self.emulator)
         self._note_crash()
         if self._after_slice is not None:
-            self._after_slice(self.emulator)
+            self._after_slice(self.emulator, stop)
 
     def _note_crash(self) -> None:
         fault = self.emulator.fault

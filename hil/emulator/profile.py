@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -52,6 +53,22 @@ class Profile:
     def folded(self) -> str:
         """The call paths as folded stacks, which flame graph tools read: ``main;step;dot 1234``."""
         return "".join(f"{';'.join(path)} {cycles}\n" for path, cycles in self.paths if cycles)
+
+    def speedscope(self, name: str) -> str:
+        """The call paths as a file for speedscope.app: one sample for each path, weighted by its cycles."""
+        frames: dict[str, int] = {}
+        paths = [(path, cycles) for path, cycles in self.paths if cycles]
+        samples = [[frames.setdefault(function, len(frames)) for function in path] for path, _ in paths]
+        weights = [cycles for _, cycles in paths]
+        total = {"type": "sampled", "name": name, "unit": "none", "startValue": 0, "endValue": self.cycles}
+        table = {
+            "$schema": "https://www.speedscope.app/file-format-schema.json",
+            "exporter": "hil",
+            "name": f"{name}: cycles",
+            "shared": {"frames": [{"name": frame} for frame in frames]},
+            "profiles": [{**total, "samples": samples, "weights": weights}],
+        }
+        return json.dumps(table, indent=1) + "\n"
 
     def table(self, rows: int = 20) -> str:
         """Functions and lines as text."""

@@ -11,7 +11,7 @@ from typing import TextIO
 
 from hil.chips import Chip
 from hil.emulator.board import SLICE_CYCLES, EmulatedBoard
-from hil.emulator.core import Emulator, Unmodelled
+from hil.emulator.core import Emulator, Stop, Unmodelled
 from hil.emulator.crash import explain
 from hil.emulator.profile import Profile, begin_profile, read_profile
 from hil.emulator.semihosting import Exit, answer
@@ -21,6 +21,7 @@ from hil.errors import UsageError
 
 _LOOK_S = 0.05
 """How often the caller is asked whether to go on."""
+_HARDFAULT, _EXCEPTION = 3, 0x3F
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Outcome:
         exit: Its BKPT or semihosting exit; None if it was interrupted or has crashed.
         crash: Report of its last fault, or None.
         locked_up: That fault was the end.
+        stuck: The HardFault handler waits for ever, or ends on a BKPT: that was the end.
+        resets: By the program or its watchdog; cycles and instructions are those since the last.
         cycles, instructions: Since reset.
         seconds: Virtual time since power-on.
         unmodelled: Registers that the chip has and the emulator has not.
@@ -41,6 +44,8 @@ class Outcome:
     exit: Exit | None
     crash: str | None
     locked_up: bool
+    stuck: bool
+    resets: int
     cycles: int
     instructions: int
     seconds: float
@@ -54,19 +59,30 @@ class _Observed:
     def __init__(self, printed: Callable[[str], None]) -> None:
         self.exit: Exit | None = None
         self.tracer: Tracer | None = None
+        self.stuck = False
+        self.resets = self.cycles = 0
         self._printed = printed
 
     def at_breakpoint(self, emulator: Emulator) -> bool:
         said = answer(emulator)
         if isinstance(said, Exit):
             self.exit = said
+            self.stuck = said.status is None and _in_hardfault(emulator)
             return False
         self._printed(said)
         return True
 
-    def after_slice(self, emulator: Emulator) -> None:
+    def after_slice(self, emulator: Emulator, stop: Stop) -> None:
+        self.cycles = emulator.cycles
+        self.resets += stop is Stop.RESET
+        if stop in (Stop.IDLE, Stop.HUNG) and _in_hardfault(emulator):
+            self.stuck = True
         if self.tracer is not None:
             self.tracer.write()
+
+
+def _in_hardfault(emulator: Emulator) -> bool:
+    return emulator.registers()["xpsr"] & _EXCEPTION == _HARDFAULT
 
 
 @contextmanager
@@ -98,10 +114,10 @@ def run_program(
     trace: Path | None = None,
     printed: Callable[[str], None] = lambda text: None,
     started: Callable[[str], None] = lambda port: None,
-    go_on: Callable[[], bool] = lambda: True,
+    go_on: Callable[[int], bool] = lambda cycles: True,
 ) -> Outcome:
     """
-    Run a program behind a pty until it ends, locks up or the caller has enough.
+    Run a program behind a pty until it ends, locks up, is stuck in its HardFault handler or the caller has enough.
 
     Args:
         elf: Any program for the chip; its exit is a BKPT or a semihosting SYS_EXIT.
@@ -110,7 +126,7 @@ def run_program(
         trace: Where to write every instruction; complete when this function returns.
         printed: Gets what the program prints by semihosting, in another thread.
         started: Gets the path of the serial port once the program runs.
-        go_on: Asked now and then; False ends the run.
+        go_on: Asked now and then, with the cycles so far; False ends the run.
 
     Raises:
         UsageError: The ELF cannot be loaded, or the trace not written.
@@ -143,8 +159,8 @@ def run_program(
             return _outcome(board, observed, symbols, profile)
 
 
-def _wait(board: EmulatedBoard, observed: _Observed, go_on: Callable[[], bool]) -> None:
-    while observed.exit is None and board.running and go_on():
+def _wait(board: EmulatedBoard, observed: _Observed, go_on: Callable[[int], bool]) -> None:
+    while observed.exit is None and board.running and not observed.stuck and go_on(observed.cycles):
         crash = board.crash
         if crash is not None and crash.locked_up:
             return
@@ -157,6 +173,8 @@ def _outcome(board: EmulatedBoard, observed: _Observed, symbols: Symbols, profil
         exit=observed.exit,
         crash=explain(crash, emulator, symbols) if crash else None,
         locked_up=crash is not None and crash.locked_up,
+        stuck=observed.stuck,
+        resets=observed.resets,
         cycles=emulator.cycles,
         instructions=emulator.instructions,
         seconds=emulator.seconds,

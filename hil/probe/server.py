@@ -252,7 +252,7 @@ def serve(plan: BoardPlan, ready: Callable[[Announcement], None]) -> None:
         ToolError: The emulator failed.
     """
     ended = threading.Event()
-    with _signals(ended.set), ExitStack() as stack:
+    with on_signals(ended.set), ExitStack() as stack:
         if plan.probe:
             server = stack.enter_context(ProbeServer(plan))
             board, announcement = server.board, server.announcement
@@ -280,7 +280,8 @@ def _board(plan: BoardPlan, emulator: Emulator) -> EmulatedBoard:
 
 
 @contextmanager
-def _signals(action: Callable[[], None]) -> Iterator[None]:
+def on_signals(action: Callable[[], None]) -> Iterator[None]:
+    """Within it SIGINT and SIGTERM call ``action`` and end nothing."""
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(number, lambda *_: action()) for number in numbers]
     try:

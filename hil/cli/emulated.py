@@ -1,0 +1,148 @@
+"""What `hil emulate` says and writes."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.status import Status
+
+from hil.chips import chip
+from hil.cli.emulate import TABLE_ONLY
+from hil.emulator.core import Unmodelled
+from hil.emulator.profile import Profile
+from hil.emulator.program import Outcome, run_program
+from hil.probe import Announcement, BoardPlan, on_signals, serial_words, serve
+from hil.rig import load_rig_file
+
+EXIT_DEVICE = 5
+"""As `hil.cli.EXIT_DEVICE`."""
+_ROWS = 20
+
+
+def run_and_tell(
+    program: Path,
+    rig: str,
+    *,
+    serial: str | None,
+    link: Path | None,
+    realtime: bool,
+    trace: Path | None,
+    profile: Path | None,
+) -> int:
+    """
+    Run a program until it ends, crashes or SIGINT or SIGTERM comes; returns the exit code.
+
+    Raises:
+        RigNotFound, UsageError: As `hil.rig.load_rig_file` and `hil.emulator.program.run_program`.
+    """
+    file, console, ended = load_rig_file(rig), Console(stderr=True, soft_wrap=True, highlight=False), threading.Event()
+    target = chip(file.chip)
+    with on_signals(ended.set), console.status(f"{target.name} starts") as status:
+        outcome = run_program(
+            program,
+            target,
+            serial=serial_words(serial or file.serial),
+            sercom=file.board.sercom,
+            link=link,
+            realtime=realtime,
+            profile=profile is not None,
+            trace=trace,
+            printed=lambda text: click.echo(text, nl=False),
+            started=lambda port: _show_port(console, target.name, port),
+            go_on=_watcher(status, ended),
+        )
+    _show_outcome(console, outcome)
+    if outcome.profile is not None and profile is not None:
+        console.print(outcome.profile.table(_ROWS), markup=False)
+        _write_paths(console, outcome.profile, profile, program.name)
+    if trace is not None:
+        console.print(f"trace: {trace}", markup=False)
+    if outcome.locked_up or outcome.stuck:
+        return EXIT_DEVICE
+    return (outcome.exit.status or 0) if outcome.exit else 0
+
+
+def _show_port(console: Console, name: str, port: str) -> None:
+    console.print(f"emulated {name}, serial port {port}; Ctrl-C ends it", markup=False)
+
+
+def _watcher(status: Status, ended: threading.Event) -> Callable[[int], bool]:
+    def go_on(cycles: int) -> bool:
+        status.update(f"{cycles / 1e6:,.0f} million cycles")
+        return not ended.is_set()
+
+    return go_on
+
+
+def _show_outcome(console: Console, outcome: Outcome) -> None:
+    if outcome.crash:
+        console.print(outcome.crash, markup=False)
+    if outcome.locked_up or outcome.stuck:
+        how = "crashed"
+    elif outcome.exit is None:
+        how = "interrupted"
+    else:
+        how = "ended on a BKPT" if outcome.exit.status is None else f"exit status {outcome.exit.status}"
+    resets = f" since the last of {outcome.resets} resets" if outcome.resets else ""
+    console.print(
+        f"{how} after {outcome.cycles:,} cycles and {outcome.instructions:,} instructions{resets}, "
+        f"{outcome.seconds:.6f} s of the chip's time (cycle-model)"
+    )
+    for line in unmodelled_lines(outcome.unmodelled):
+        console.print(line, markup=False)
+
+
+def unmodelled_lines(accesses: tuple[Unmodelled, ...]) -> list[str]:
+    """One line for each register that the emulator does not model."""
+    return [
+        f"not modelled: {'write to' if a.is_write else 'read of'} {a.name} ({a.address:#010x}), "
+        f"{a.count} times, first at {a.pc:#010x}"
+        for a in accesses
+    ]
+
+
+def _write_paths(console: Console, profile: Profile, path: Path, name: str) -> None:
+    if path == TABLE_ONLY:
+        return
+    text = profile.speedscope(name) if path.suffix == ".json" else profile.folded()
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    console.print(f"call paths: {path}", markup=False)
+
+
+def emulate_board(rig: str, *, probe: bool, serial: str | None, link: Path | None, elf: Path | None) -> None:
+    """
+    Serve the board of a rig file until SIGINT or SIGTERM.
+
+    Raises:
+        RigNotFound, UsageError: As `hil.rig.load_rig_file` and `hil.probe.serve`.
+        RigError: A probe of that id is running.
+    """
+    file = load_rig_file(rig)
+    plan = BoardPlan(
+        chip=file.chip,
+        serial=serial or file.serial,
+        sercom=file.board.sercom,
+        link=str(link) if link else None,
+        elf=str(elf) if elf else None,
+        probe=probe,
+    )
+    serve(plan, lambda made: _show(plan, made))
+
+
+def _show(plan: BoardPlan, made: Announcement) -> None:
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(f"emulated {plan.chip}, serial number {plan.serial}")
+    console.print(f"serial port  {made.port}")
+    if plan.probe:
+        console.print(f"debug probe  {made.uid}  (pyocd list; pyocd gdbserver --uid {made.uid})")
+    console.print("Ctrl-C ends it.")
