@@ -372,13 +372,13 @@ def test_a_crash_ends_in_a_fault_frame_and_silence(program):
 # Noise
 
 
-def test_unknown_text_commands_are_answered_in_the_mlperf_tiny_protocol(program):
-    """Between frames, without disturbing them."""
+def test_text_commands_between_frames_disturb_nothing(program):
+    """The lines of docs/mlperf.md; text inside a frame is data."""
     echo = request(1, Kind.ECHO, data=b"name%")
-    items = talk(program, requests() + b"name%" + echo + b"%in\r\nfer 1 2%")
+    items = talk(program, requests() + b"nome%" + echo + b"%in\r\nfer 1 2%")
     assert [item for item in items[2:] if isinstance(item, str)] == [
-        "e-[Unknown command: name]", "m-ready", "e-[Unknown command: ]", "m-ready",
-        "e-[Unknown command: infer 1 2]", "m-ready",
+        "e-[Unknown command: nome]", "m-ready", "e-[Unknown command: ]", "m-ready",
+        "e-[load the whole input first]", "m-ready",
     ]  # fmt: skip
     assert [item.body for item in items[2:] if isinstance(item, Frame)] == [b"name%"]
 

@@ -91,6 +91,7 @@ void audio_listen(struct session *session)
         return;
     }
     session->begun = false; /* states and sums are the stream's now */
+    mlperf_forget(session);
     session->audio = asked;
     clear(model_audio->history_q15, (1u << MAX_SMOOTH_LOG2) * model_outputs);
     model_reset();

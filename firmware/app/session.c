@@ -16,6 +16,8 @@ void session_init(struct session *session)
     session->begun = false;
     session->done = 0;
     session->audio.listening = false;
+    session->mlperf.zero_us = 0;
+    mlperf_forget(session);
 }
 
 void session_boot(void)
@@ -88,23 +90,6 @@ static void take_request(struct session *session)
     requests_act(session);
 }
 
-static void write_text(const char *text)
-{
-    size_t n = 0;
-
-    while (text[n] != '\0') {
-        n++;
-    }
-    port_write((const uint8_t *)text, n);
-}
-
-static void take_text(const char *command)
-{
-    write_text("e-[Unknown command: ");
-    write_text(command);
-    write_text("]\r\nm-ready\r\n");
-}
-
 void session_take(struct session *session, uint8_t byte)
 {
     switch (receiver_push(&session->receiver, byte)) {
@@ -112,7 +97,7 @@ void session_take(struct session *session, uint8_t byte)
         take_request(session);
         break;
     case RECEIVER_TEXT:
-        take_text(session->receiver.text);
+        mlperf_command(session, session->receiver.text);
         break;
     default:
         break;

@@ -11,6 +11,7 @@
 #include "audio.h"
 #include "link/answers.h"
 #include "link/receiver.h"
+#include "mlperf.h"
 
 struct session {
     struct receiver receiver; /* its frame is the request under way */
@@ -26,6 +27,7 @@ struct session {
     uint16_t done;            /* since BEGIN */
 
     struct audio audio;
+    struct mlperf mlperf;
 };
 
 void session_init(struct session *session);

@@ -45,6 +45,7 @@ uint32_t port_window_overhead(void);
 uint32_t port_overruns(void);
 
 uint32_t port_uptime_ms(void);
+uint32_t port_uptime_us(void);   /* modulo 2^32: 71 minutes */
 uint32_t port_stack_used(void);  /* high-water mark, bytes */
 uint32_t port_stack_size(void);
 

@@ -117,6 +117,11 @@ uint32_t port_uptime_ms(void)
     return (uint32_t)((now_ns() - started_ns) / 1000000u);
 }
 
+uint32_t port_uptime_us(void)
+{
+    return (uint32_t)((now_ns() - started_ns) / 1000u);
+}
+
 /* The stack is the operating system's: not measured. */
 uint32_t port_stack_used(void)
 {

@@ -66,12 +66,25 @@ uint32_t port_window_overhead(void)
     return window_cost;
 }
 
-uint32_t port_uptime_ms(void)
+static uint64_t uptime_cycles(void)
 {
     interrupts_off();
     const uint64_t cycles = cycles_before + elapsed();
     interrupts_on();
-    return (uint32_t)(cycles / (clock_hz() / 1000u));
+    return cycles;
+}
+
+uint32_t port_uptime_ms(void)
+{
+    return (uint32_t)(uptime_cycles() / (clock_hz() / 1000u));
+}
+
+uint32_t port_uptime_us(void)
+{
+    const uint64_t cycles = uptime_cycles();
+    const uint32_t per_ms = clock_hz() / 1000u;
+
+    return (uint32_t)(cycles / per_ms * 1000u + cycles % per_ms * 1000u / per_ms);
 }
 
 void counter_start(void)
