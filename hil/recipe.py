@@ -326,5 +326,5 @@ def load_recipe(folder: Path | str) -> Recipe:
     recipe = load_toml(path, Recipe)
     if not recipe.data.folder:
         return recipe
-    data_folder = str(path.parent / Path(recipe.data.folder).expanduser())
+    data_folder = str((path.parent / Path(recipe.data.folder).expanduser()).resolve())
     return dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, folder=data_folder))

@@ -22,7 +22,20 @@ from hil.cli.commands import hil
 from hil.errors import DeviceError, HilError, PortLost, ToolError, UsageError, WrongFirmware
 from hil.experiment.feature_file import save_features
 
-COMMANDS = ("bench", "build", "demo", "doctor", "emulate", "flash", "quantize", "report", "rigs", "run", "train")
+COMMANDS = (
+    "bench",
+    "build",
+    "data",
+    "demo",
+    "doctor",
+    "emulate",
+    "flash",
+    "quantize",
+    "report",
+    "rigs",
+    "run",
+    "train",
+)
 ARTEFACT = make_artefact(seed=21, name="tiny")
 
 RECIPE = """

@@ -11,6 +11,7 @@ import hil as package
 from hil.cli.common import (
     COMPILER,
     DEBUG,
+    DEMO_MODEL,
     FAST_LOAD,
     FORCE,
     MODEL,
@@ -23,15 +24,15 @@ from hil.cli.common import (
     options,
     workspace,
 )
+from hil.cli.data import data
 from hil.cli.emulate import emulate
+from hil.cli.train import train
 from hil.errors import UsageError
 
 if TYPE_CHECKING:
     from hil.experiment.result import Result
     from hil.experiment.workspace import Workspace
     from hil.recipe import Recipe
-
-DEMO_MODEL = "keyword-demo"
 
 
 @click.group(
@@ -54,20 +55,8 @@ def hil() -> None:
     """
 
 
-@hil.command(
-    short_help="Data, features, float models",
-    epilog=examples("hil train models/keyword-demo", "hil train keyword-demo --out /tmp/kd --force"),
-)
-@options(MODEL, OUT, FORCE, TRAININGS)
-def train(model: str, out: Path | None, force: bool, jobs: int) -> None:
-    """Data, features, float GRU and float eGRU."""
-    from hil.experiment.stages import make_data, make_features, make_models
-
-    recipe = find_recipe(model)
-    with workspace(recipe, out, force) as ws:
-        make_data(recipe, ws)
-        make_features(recipe, ws)
-        make_models(recipe, ws, quantized=False, jobs=jobs)
+hil.add_command(data)
+hil.add_command(train)
 
 
 @hil.command(short_help="Quantization-aware training, artefact", epilog=examples("hil quantize models/keyword-demo"))

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+DEMO_MODEL = "keyword-demo"
+
 MODEL = click.argument("model")
 OUT = click.option("--out", type=click.Path(path_type=Path), help="Folder for results.  [default: build/NAME]")
 FORCE = click.option("--force", is_flag=True, help="Do stages again even if nothing has changed.")

@@ -26,6 +26,7 @@ __all__ = [
     "load_saved_dataset",
     "recipe_folds",
     "save_dataset",
+    "with_fold",
 ]
 
 _LOADERS = {
@@ -61,7 +62,7 @@ def load_dataset(
         ToolError: The speech synthesizer failed.
     """
     if fold is not None:
-        recipe = _with_fold(recipe, fold)
+        recipe = with_fold(recipe, fold)
     if recipe.source == "synthetic-keywords":
         return load_synthetic(recipe, rate_hz, progress)
     found: list[str] = [] if notes is None else notes
@@ -109,7 +110,8 @@ def files_fingerprint(recipe: DataRecipe) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def _with_fold(recipe: DataRecipe, fold: int | str) -> DataRecipe:
+def with_fold(recipe: DataRecipe, fold: int | str) -> DataRecipe:
+    """The recipe with another fold for testing.  Raises `UsageError` for a source without folds."""
     if recipe.source == "fsdd":
         return dataclasses.replace(recipe, protocol="leave-one-speaker-out", fold=fold)
     if recipe.source == "esc10":

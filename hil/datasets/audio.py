@@ -65,13 +65,7 @@ def read_sounds(
         UsageError: Files have zero length, hold NaN or infinity, or cannot be read: all of
             them, by name.  Or soundfile or soxr is not installed.
     """
-    soundfile, resample = _soundfile(), _resample()
-    found: list[Sound | str] = []
-    with ThreadPoolExecutor(READERS) as pool:
-        for item in pool.map(lambda path: _read(path, rate_hz, soundfile, resample), paths):
-            found.append(item)
-            if progress:
-                progress(len(found), len(paths))
+    found = _read_all(paths, rate_hz, progress)
     bad = [
         f"{path.relative_to(root)}: {item}" for path, item in zip(paths, found, strict=True) if isinstance(item, str)
     ]
@@ -79,6 +73,30 @@ def read_sounds(
     sounds = [item for item in found if isinstance(item, Sound)]
     notes += [f"{root}: {line}" for line in _summary(sounds, rate_hz)]
     return [None if isinstance(item, str) else item.samples for item in found]
+
+
+def sound_files(root: Path) -> list[Path]:
+    """
+    Sound files anywhere below a folder, sorted; hidden ones are left out.
+
+    Raises:
+        UsageError: There is none.
+    """
+    found = [path for path in root.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file()]
+    found = [path for path in found if not any(part.startswith(".") for part in path.relative_to(root).parts)]
+    if not found:
+        raise UsageError(f"{root}: has no {', '.join(e[1:] for e in EXTENSIONS)} file in it")
+    return sorted(found)
+
+
+def inspect_sounds(paths: Sequence[Path], *, progress: Progress | None = None) -> list[Sound | str]:
+    """
+    Each file at its own rate, or why it cannot be used.
+
+    Raises:
+        UsageError: soundfile or soxr is not installed.
+    """
+    return _read_all(paths, None, progress)
 
 
 def loudest_window(samples: Samples, count: int) -> Samples:
@@ -140,13 +158,24 @@ def _missing(library: str, does: str, error: Exception) -> str:
     )
 
 
-def _read(path: Path, rate_hz: int, soundfile: ModuleType, resample: Callable[..., Any]) -> Sound | str:
-    """The sound, or why it cannot be used."""
+def _read_all(paths: Sequence[Path], rate_hz: int | None, progress: Progress | None) -> list[Sound | str]:
+    soundfile, resample = _soundfile(), _resample()
+    found: list[Sound | str] = []
+    with ThreadPoolExecutor(READERS) as pool:
+        for item in pool.map(lambda path: _read(path, rate_hz, soundfile, resample), paths):
+            found.append(item)
+            if progress:
+                progress(len(found), len(paths))
+    return found
+
+
+def _read(path: Path, rate_hz: int | None, soundfile: ModuleType, resample: Callable[..., Any]) -> Sound | str:
+    """The sound (at its own rate if none is asked for), or why it cannot be used."""
     try:
         if path.stat().st_size == 0:
             return "zero length"
         with soundfile.SoundFile(path) as file:
-            plain = file.subtype == "PCM_16" and file.channels == 1 and file.samplerate == rate_hz
+            plain = file.subtype == "PCM_16" and file.channels == 1 and rate_hz in (None, file.samplerate)
             raw = file.read(dtype="int16" if plain else "float64", always_2d=not plain)
             from_hz, channels = int(file.samplerate), int(file.channels)
     except (soundfile.SoundFileError, RuntimeError, OSError) as error:
@@ -158,7 +187,7 @@ def _read(path: Path, rate_hz: int, soundfile: ModuleType, resample: Callable[..
     if not np.isfinite(raw).all():
         return "holds NaN or infinity"
     wave = raw.mean(axis=1)
-    if from_hz != rate_hz:
+    if rate_hz not in (None, from_hz):
         wave = resample(wave, from_hz, rate_hz, quality="HQ")
     return _sound(wave, from_hz, channels)
 

@@ -30,21 +30,36 @@ _TRAINING = ("train", "cells", "arithmetic.py", "float_model.py", *_SEAMS)
 
 
 def make_data(recipe: Recipe, ws: Workspace) -> Manifest:
-    """Stage ``data``: clips of three disjoint sets.  Raises as `hil.datasets.load_dataset`."""
+    """
+    Stage ``data``: clips of three disjoint sets.
+
+    What was done to files (resampled, cut, left out) is said, and kept as the fact ``notes``.
+
+    Raises:
+        UsageError, ToolError: As `hil.datasets.load_dataset`.
+    """
+    from hil.datasets import files_fingerprint, load_dataset, save_dataset
+
+    synthetic = recipe.data.source == "synthetic-keywords"
     inputs = {
         "recipe": values_sha256(recipe.data),
         "rate_hz": str(recipe.features.rate_hz),
+        "files": files_fingerprint(recipe.data),
         "code": code_sha256("datasets", "clip.py", *_SEAMS),
         "tools": " ".join(f"{p} {version(p)}" for p in ("espeakng-loader", "numpy", "soxr")),
     }
 
     def make(folder: Path) -> dict[str, str]:
-        from hil.datasets import load_dataset, save_dataset
-
-        with ws.progress.task("synthesizing clips") as update:
-            dataset = load_dataset(recipe.data, recipe.features.rate_hz, progress=update)
+        notes: list[str] = []
+        title = "synthesizing clips" if synthetic else f"reading {recipe.data.folder or recipe.data.source}"
+        with ws.progress.task(title) as update:
+            dataset = load_dataset(recipe.data, recipe.features.rate_hz, notes=notes, progress=update)
+        for note in notes:
+            ws.progress.say(note)
+        counts = {part: str(len(getattr(dataset, part))) for part in ("train", "validation", "test")}
+        ws.progress.say(", ".join(f"{count} clips for {part}" for part, count in counts.items()))
         save_dataset(dataset, folder / DATA)
-        return {"sha256": dataset.sha256()}
+        return {"sha256": dataset.sha256(), "notes": "\n".join(notes), **counts}
 
     return ws.stage("data", inputs, [DATA], make)
 
