@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,10 @@ class Tier(str, enum.Enum):
     """No device: the integer twin on the host."""
 
 
+Inner = tuple[tuple[str, str, str, int], ...]
+"""Of each array of a layer in order of computation: operation, attribute, dtype on the line, values of a unit."""
+
+
 @dataclass(frozen=True)
 class LayerTrace:
     """
@@ -40,6 +45,84 @@ class LayerTrace:
     z_q15: npt.NDArray[np.int16]
     g_q15: npt.NDArray[np.int16]
     h_q15: npt.NDArray[np.int16]
+
+    INNER: ClassVar[Inner] = (
+        ("accumulator", "acc_q17", "<i4", 2),
+        ("gate", "z_q15", "<i2", 1),
+        ("candidate", "g_q15", "<i2", 1),
+        ("state", "h_q15", "<i2", 1),
+    )
+
+    @property
+    def output_q15(self) -> npt.NDArray[np.int16]:
+        """[T, H] int16, what the next layer and the readout see."""
+        return self.h_q15
+
+
+@dataclass(frozen=True)
+class GruTrace:
+    """
+    The same of a GRU layer.
+
+    Attributes:
+        acc_q22: [T, 4H] int32, sums: r, z, candidate of the inputs, candidate of the state.
+        r_q15, z_q15, g_q15: [T, H] int16, gates and candidates.
+        h_q15: [T, H] int16, states after the step.
+    """
+
+    acc_q22: npt.NDArray[np.int32]
+    r_q15: npt.NDArray[np.int16]
+    z_q15: npt.NDArray[np.int16]
+    g_q15: npt.NDArray[np.int16]
+    h_q15: npt.NDArray[np.int16]
+
+    INNER: ClassVar[Inner] = (
+        ("accumulator", "acc_q22", "<i4", 4),
+        ("reset gate", "r_q15", "<i2", 1),
+        ("gate", "z_q15", "<i2", 1),
+        ("candidate", "g_q15", "<i2", 1),
+        ("state", "h_q15", "<i2", 1),
+    )
+
+    @property
+    def output_q15(self) -> npt.NDArray[np.int16]:
+        """[T, H] int16, what the next layer and the readout see."""
+        return self.h_q15
+
+
+@dataclass(frozen=True)
+class EventGruTrace:
+    """
+    The same of a layer of event-based GRU.
+
+    Attributes:
+        acc_q22, r_q15, z_q15, g_q15: As of a GRU.
+        y_q15: [T, H] int16, events: 0 where a unit is silent.
+        h_q15: [T, H] int16, states after the step, the threshold taken away where a unit fired.
+    """
+
+    acc_q22: npt.NDArray[np.int32]
+    r_q15: npt.NDArray[np.int16]
+    z_q15: npt.NDArray[np.int16]
+    g_q15: npt.NDArray[np.int16]
+    y_q15: npt.NDArray[np.int16]
+    h_q15: npt.NDArray[np.int16]
+
+    INNER: ClassVar[Inner] = (
+        *GruTrace.INNER[:-1],
+        ("event", "y_q15", "<i2", 1),
+        ("state", "h_q15", "<i2", 1),
+    )
+
+    @property
+    def output_q15(self) -> npt.NDArray[np.int16]:
+        """[T, H] int16, what the next layer and the readout see."""
+        return self.y_q15
+
+
+AnyLayerTrace = LayerTrace | GruTrace | EventGruTrace
+INNER_CELLS: tuple[type[AnyLayerTrace], ...] = (LayerTrace, GruTrace, EventGruTrace)
+"""By the number of the cell in an INNER frame."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +149,7 @@ class Trace:
     cycles: npt.NDArray[np.int64] | None = None
     output_cycles: int | None = None
     interrupts: npt.NDArray[np.int64] | None = None
-    layers: tuple[LayerTrace, ...] = field(default=())
+    layers: tuple[AnyLayerTrace, ...] = field(default=())
 
     @property
     def decision(self) -> int:

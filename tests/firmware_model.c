@@ -2,6 +2,7 @@
  *
  * h' = (h + x) / 2 of the features 1 and 2; the sums are features times 4. D is odd, so that only
  * every other feature vector of a STEPS frame is aligned. */
+#include "app/inner.h"
 #include "app/model.h"
 
 #include <stddef.h>
@@ -17,7 +18,7 @@ const uint8_t model_kernels = 2;
 static int32_t acc_q17[4], sums[2];
 static int16_t h_q15[2], h_before_q15[2];
 static const uint8_t shift[4] = {0, 1, 2, 15};
-static const struct model_layer layer = {3, 2, acc_q17, shift, h_q15, h_before_q15};
+static const struct model_layer layer = {3, 2, acc_q17, shift, h_q15, h_before_q15, &inner_embedded_gru, NULL};
 static volatile uint32_t calls, prepared;
 
 static void prepare(void)

@@ -64,6 +64,7 @@ static struct rows take_rows(unsigned outputs, unsigned inputs)
     rows.bias_q17 = take(blocks(outputs) * ROWS_BLOCK, 4);
     rows.shift = take(outputs, 1);
     rows.outputs = (uint16_t)outputs;
+    rows.zero = (uint8_t)take_u32();
     return rows;
 }
 

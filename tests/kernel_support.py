@@ -12,9 +12,10 @@ import numpy as np
 
 from hil.artefact import Artefact, DenseLayer, EmbeddedGruLayer, FrontEnd, Rows
 from hil.codegen import emit_c
-from hil.codegen.layout import pack_bias, pack_codes, pack_shift
+from hil.codegen.layout import code_of_zero, pack_bias, pack_codes, pack_shift
 from hil.fixed import WEIGHT_LEVELS_Q2
 from hil.quant import embedded_gru_step
+from hil.quant.cells import TRACES
 from hil.resources import resource
 
 TESTS = Path(__file__).parent
@@ -145,8 +146,10 @@ class Kernels:
 
 
 def packed(rows, inputs):
-    """Arrays of a `struct rows`, as the generator lays them out; `inputs` columns belong to the input."""
-    return pack_codes(rows.weight_q2, inputs), pack_bias(rows.bias_q17), pack_shift(rows.shift)
+    """Arrays of a `struct rows`, as the generator lays them out, and its code of zero; `inputs` columns: x."""
+    zero = code_of_zero(rows)
+    codes = pack_codes(rows.weight, inputs, zero)
+    return codes, pack_bias(rows.bias), pack_shift(rows.shift), np.array([zero], np.uint32)
 
 
 def twin_steps(x, h, rows):
@@ -164,19 +167,14 @@ def run_model(program, artefact, features):
     A sequence through a program built from `model.c` and `model_driver.c`.
 
     Returns:
-        Two runs, each a dict: layers (list of acc, shift, h_before, h), states [T, S], logits [O], saturated.
+        Two runs: steps (by layer what INNER shows, and h_before; states [T, S]), logits [O], saturated.
     """
     done = subprocess.run([program], input=features.tobytes(), capture_output=True)
     assert done.returncode == 0, done.stderr.decode()
     fields = [
         (f"{name}{i}", dtype, (n * layer.units,))
         for i, layer in enumerate(artefact.recurrent)
-        for name, dtype, n in (
-            ("acc", np.int32, 2),
-            ("shift", np.uint8, 2),
-            ("before", np.int16, 1),
-            ("h", np.int16, 1),
-        )
+        for _, name, dtype, n in (*TRACES[layer.cell].INNER, ("", "before", "<i2", 1))
     ]
     step = np.dtype([*fields, ("states", np.int16, (artefact.state_units,))])
     run = np.dtype(
@@ -196,7 +194,8 @@ def build_model(folder, sources, tree=FIRMWARE):
     for name, text in sources.items():
         paths.append(folder / name)
         paths[-1].write_text(text)
-    return build_program(folder / "model", [*paths, TESTS / "model_driver.c"], tree)
+    inner = sorted((tree / "app").glob("inner*.c"))
+    return build_program(folder / "model", [*paths, TESTS / "model_driver.c", *inner], tree)
 
 
 def model_differences(artefact, features, trace, runs):
@@ -205,10 +204,9 @@ def model_differences(artefact, features, trace, runs):
     for run in runs:
         steps = run["steps"]
         expected = {"states": trace.states_q15}
-        for i, (layer, rows) in enumerate(zip(trace.layers, artefact.recurrent, strict=True)):
-            before = np.vstack([np.zeros((1, rows.units), np.int16), layer.h_q15[:-1]])
-            shift = np.broadcast_to(rows.rows.shift, layer.acc_q17.shape)
-            expected |= {f"acc{i}": layer.acc_q17, f"shift{i}": shift, f"before{i}": before, f"h{i}": layer.h_q15}
+        for i, layer in enumerate(trace.layers):
+            before = np.vstack([np.zeros_like(layer.h_q15[:1]), layer.h_q15[:-1]])
+            expected |= {f"{name}{i}": getattr(layer, name) for _, name, _, _ in layer.INNER} | {f"before{i}": before}
         differences += [name for name, value in expected.items() if not np.array_equal(steps[name], value)]
         differences += [] if np.array_equal(run["logits"], trace.logits) else ["logits"]
         differences += [] if run["saturated"] == trace.saturated else ["saturated"]

@@ -120,8 +120,9 @@ class Armv6mKernels:
 
     def _rows(self, rows, inputs):
         """Bytes of a `struct rows`; its arrays are put."""
-        addresses = [self._put(array) for array in packed(rows, inputs)]
-        return struct.pack("<IIIHxx", *addresses, rows.outputs)
+        *arrays, zero = packed(rows, inputs)
+        addresses = [self._put(array) for array in arrays]
+        return struct.pack("<IIIHBx", *addresses, rows.outputs, int(zero[0]))
 
     def softsign_q15(self, v):
         return np.array([self._call("softsign_q15", int(value)) for value in v], np.uint32).astype(np.int16)

@@ -1,14 +1,14 @@
 /* model_driver.c -- runs a generated model.c over one sequence, for tests/kernel_support.py.
  *
  * stdin   x [T, D] int16.
- * stdout  For each step and layer: acc [2H] int32, shift [2H] uint8, h_before [H] int16, h [H] int16;
+ * stdout  For each step and layer what INNER shows of it, and h_before [H] int16;
  *         then the states of all layers [S] int16. At the end logits [O] int32 and saturated uint32.
  *         The whole is done twice, so that a reset that forgets something shows.
  */
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "app/model.h"
+#include "app/inner.h"
 
 static void give(const void *block, size_t count, size_t size)
 {
@@ -29,10 +29,11 @@ static void run(const int16_t *features, size_t steps)
         model_step(x);
         for (unsigned i = 0; i < model_layers; i++) {
             const struct model_layer *layer = model_layer(i);
-            give(layer->acc_q17, 2u * layer->units, 4);
-            give(layer->shift, 2u * layer->units, 1);
+            uint8_t *inner = malloc((size_t)layer->form->unit_bytes * layer->units);
+            layer->form->put(inner, layer);
+            give(inner, layer->units, layer->form->unit_bytes);
             give(layer->h_before_q15, layer->units, 2);
-            give(layer->h_q15, layer->units, 2);
+            free(inner);
         }
         model_read_states(h);
         give(h, model_states, 2);

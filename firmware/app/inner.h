@@ -7,12 +7,22 @@
 #include "link/link_schema.h"
 #include "model.h"
 
-/* Of each unit: two sums of 4 bytes; gate, candidate and state of 2. */
-#define INNER_BYTES 14u
-#define INNER_MAX_UNITS ((LINK_MAX_BODY - LINK_INNER_BYTES) / INNER_BYTES)
+/* What the INNER frame of a cell holds; `cell` numbers are those of hil/trace.py:INNER_CELLS. */
+struct inner_form {
+    uint8_t cell;
+    uint8_t unit_bytes; /* of each unit */
+    void (*put)(uint8_t *data, const struct model_layer *layer); /* writes unit_bytes * H bytes */
+};
 
-/* Write acc_q17 [2H], z [H], g [H], h [H]: INNER_BYTES * H bytes. Gate and candidate are
- * computed again from the sums, as the kernel did. */
-void inner_put(uint8_t *data, const struct model_layer *layer);
+/* Of layers whose frame fits. */
+#define INNER_MAX_UNITS(form) ((LINK_MAX_BODY - LINK_INNER_BYTES) / (form)->unit_bytes)
+
+/* eGRU: acc_q17 [2H], z [H], g [H], h [H]. Gate and candidate are computed again from the sums, as
+ * the kernel did. */
+extern const struct inner_form inner_embedded_gru;
+
+/* int8 GRU: acc_q22 [4H] without filled-up rows, r [H], z [H], g [H], h [H], gates again from the sums.
+ * `cell` of the layer is its struct gru8. */
+extern const struct inner_form inner_gru8;
 
 #endif

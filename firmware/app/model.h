@@ -11,13 +11,16 @@
 
 /* Inner values of a recurrent layer after the last step, for INSPECT.
  * H = units; the arrays belong to the model and stay valid until the next step. */
+struct inner_form;
 struct model_layer {
     uint16_t inputs;          /* D of this layer */
     uint16_t units;           /* H */
-    const int32_t *acc_q17;   /* [2H] sums, z rows then g rows */
-    const uint8_t *shift;     /* [2H] of each row, Q17 to Q15 with its scale */
+    const int32_t *acc;       /* sums; eGRU: [2H] Q17, z rows then g rows */
+    const uint8_t *shift;     /* eGRU: [2H] of each row, Q17 to Q15 with its scale */
     const int16_t *h_q15;     /* [H] state after the step */
     const int16_t *h_before_q15; /* [H] state before the step */
+    const struct inner_form *form; /* what INNER shows of it (inner.h) */
+    const void *cell;         /* the kernel's structure, where the form needs it */
 };
 
 /* A kernel measured by BENCH. `prepare` runs outside the window before each call. */

@@ -160,14 +160,14 @@ void run_inspect(struct session *session)
         session_refuse(session, LINK_ERROR_BAD_INDEX, model_layers);
     } else if (session->done == 0) {
         session_refuse(session, LINK_ERROR_BAD_STATE, 0);
-    } else if (layer->units > INNER_MAX_UNITS) {
-        session_refuse(session, LINK_ERROR_TOO_LARGE, INNER_MAX_UNITS);
+    } else if (layer->units > INNER_MAX_UNITS(layer->form)) {
+        session_refuse(session, LINK_ERROR_TOO_LARGE, INNER_MAX_UNITS(layer->form));
     } else {
-        uint8_t *body = answers_frame(&session->answers, LINK_INNER, LINK_INNER_BYTES + INNER_BYTES * layer->units);
+        uint8_t *body = answers_frame(&session->answers, LINK_INNER, LINK_INNER_BYTES + (uint32_t)layer->form->unit_bytes * layer->units);
         link_inner_put_layer(body, index);
-        link_inner_put_reserved(body, 0);
+        link_inner_put_cell(body, layer->form->cell);
         link_inner_put_units(body, layer->units);
-        inner_put(body + LINK_INNER_DATA_AT, layer);
+        layer->form->put(body + LINK_INNER_DATA_AT, layer);
         answers_send(&session->answers, true);
     }
 }

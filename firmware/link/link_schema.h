@@ -638,12 +638,12 @@ static inline void link_inner_put_layer(uint8_t *body, uint8_t value)
 {
     link_put_u8(body, value);
 }
-/* 0 */
-static inline uint8_t link_inner_get_reserved(const uint8_t *body)
+/* of this layer: 0 eGRU, 1 int8 GRU, 2 EGRU */
+static inline uint8_t link_inner_get_cell(const uint8_t *body)
 {
     return link_get_u8(body + 1);
 }
-static inline void link_inner_put_reserved(uint8_t *body, uint8_t value)
+static inline void link_inner_put_cell(uint8_t *body, uint8_t value)
 {
     link_put_u8(body + 1, value);
 }
@@ -656,7 +656,7 @@ static inline void link_inner_put_units(uint8_t *body, uint16_t value)
 {
     link_put_u16(body + 2, value);
 }
-#define LINK_INNER_DATA_AT 4u /* u8[rest]: acc_q17 [2H] i32, z [H] i16, g [H] i16, h [H] i16, little-endian */
+#define LINK_INNER_DATA_AT 4u /* u8[rest]: what hil.trace says of the cell, of an eGRU acc_q17 [2H] i32, z, g, h [H] i16; little-endian */
 
 /* BENCHED */
 #define LINK_BENCHED_BYTES 4u

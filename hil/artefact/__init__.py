@@ -1,5 +1,6 @@
 """The model file: integer arrays, their formats and where they came from (docs/artefact.md)."""
 
+from hil.artefact.byte_layers import MAX_SHIFT, ByteRows, EventGruLayer, Gru8Layer
 from hil.artefact.file import (
     FORMAT,
     FORMAT_VERSION,
@@ -11,7 +12,6 @@ from hil.artefact.file import (
 from hil.artefact.layers import (
     BIAS3_LEVELS_Q17,
     BIAS16_LSB_Q17,
-    MAX_SHIFT,
     AnyRows,
     DenseLayer,
     EmbeddedGruLayer,
@@ -29,9 +29,12 @@ __all__ = [
     "SOFTSIGN",
     "AnyRows",
     "Artefact",
+    "ByteRows",
     "DenseLayer",
     "EmbeddedGruLayer",
+    "EventGruLayer",
     "FrontEnd",
+    "Gru8Layer",
     "RecurrentLayer",
     "Rows",
     "artefact_from_bytes",

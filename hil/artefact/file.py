@@ -22,7 +22,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as _load_tensors
 from safetensors.numpy import save as _save_tensors
 
-from hil.artefact.layers import CELLS, MAX_SHIFT, AnyRows, DenseLayer, FrontEnd, RecurrentLayer, Rows
+from hil.artefact.byte_layers import MAX_SHIFT, ByteRows
+from hil.artefact.layers import CELLS, AnyRows, DenseLayer, FrontEnd, RecurrentLayer, Rows
 from hil.errors import ArtefactError
 
 FORMAT = "hil-artefact"
@@ -173,14 +174,17 @@ def _assemble(manifest: dict[str, Any], tensors: Mapping[str, npt.NDArray[Any]])
         if layer["cell"] not in CELLS:
             raise ArtefactError(None, f"recurrent.{i} is a {layer['cell']!r}, known are {', '.join(CELLS)}")
     recurrent = tuple(CELLS[r["cell"]].take(f"recurrent.{i}", take) for i, r in enumerate(manifest["recurrent"]))
-    dense = tuple(DenseLayer(Rows.take(f"dense.{i}", take), d["activation"]) for i, d in enumerate(manifest["dense"]))
+    dense = []
+    for i, d in enumerate(manifest["dense"]):
+        rows = ByteRows if f"dense.{i}.weight_q7" in tensors else Rows
+        dense.append(DenseLayer(rows.take(f"dense.{i}", take), d["activation"]))
     return Artefact(
         name=manifest["name"],
         labels=tuple(manifest["labels"]),
         frontend=frontend,
         recurrent=recurrent,
         readout_shift=manifest["readout"]["shift"],
-        dense=dense,
+        dense=tuple(dense),
         bias_bits=manifest["bias_bits"],
         softsign=manifest["softsign"],
         provenance=manifest["provenance"],

@@ -6,24 +6,19 @@ A new cell is a class beside `EmbeddedGruLayer`, named in `CELLS`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from hil.artefact.byte_layers import MAX_SHIFT, SHIFT_BITS, Array, ByteRows, EventGruLayer, Gru8Layer, Take
 from hil.fixed import BIAS_LIMIT_Q17, MAX_FAN_IN, WEIGHT_LEVELS_Q2, Int
 
-MAX_SHIFT = 15
 BIAS16_LSB_Q17 = 1 << 5
 """16-bit biases are int16 in Q12, so every bias in Q17 is a multiple of 2**5 within +-8."""
 BIAS3_LEVELS_Q17 = tuple(level << 15 for level in WEIGHT_LEVELS_Q2)
-SHIFT_BITS = 4
-
-Array = npt.NDArray[Any]
-Take = Callable[[str, type[np.generic]], Array]
-"""Gives the array of a name and dtype; raises `ValueError` if it has another dtype."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +143,7 @@ class Rows:
             yield f"{prefix}.shift is outside 0 to {MAX_SHIFT}"
 
 
-AnyRows = Rows
+AnyRows = Rows | ByteRows
 """Rows of any width of weight."""
 
 
@@ -188,7 +183,7 @@ class EmbeddedGruLayer:
         """From the arrays of a file."""
         return cls(Rows.take(prefix, take))
 
-    def matrices(self, prefix: str) -> dict[str, AnyRows]:
+    def matrices(self, prefix: str) -> dict[str, Rows]:
         """Its rows of weights by name in the file."""
         return {prefix: self.rows}
 
@@ -202,10 +197,12 @@ class EmbeddedGruLayer:
             yield f"{prefix} has an odd number of rows"
 
 
-RecurrentLayer = EmbeddedGruLayer
+RecurrentLayer = EmbeddedGruLayer | Gru8Layer | EventGruLayer
 """A layer of any cell."""
 
-CELLS: Mapping[str, type[RecurrentLayer]] = {layer.cell: layer for layer in (EmbeddedGruLayer,)}
+CELLS: Mapping[str, type[RecurrentLayer]] = {
+    layer.cell: layer for layer in (EmbeddedGruLayer, Gru8Layer, EventGruLayer)
+}
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from hil.artefact import EmbeddedGruLayer, FrontEnd, Rows
+from hil.artefact import ByteRows, EmbeddedGruLayer, FrontEnd, Gru8Layer, Rows
 from hil.codegen.c_text import buffer, constant, float_constant, hash_bytes
 from hil.codegen.frontend import frontend_buffers, frontend_constants
-from hil.codegen.layers import embedded_gru_part
+from hil.codegen.gate_layers import gru8_part
+from hil.codegen.layers import Part, embedded_gru_part
 from hil.codegen.model import MODEL_FILE
 from hil.errors import UsageError, suggest
 from hil.fixed import MAX_FAN_IN, WEIGHT_LEVELS_Q2, to_q15
@@ -174,11 +175,31 @@ def _embedded_gru(inputs: int, units: int, rng: random.Random) -> _Kernel:
         shift=_choose(rng, (2, 3, 4), (2 * units,)).astype(np.int8),
     )
     part = embedded_gru_part("bench_egru", EmbeddedGruLayer(rows), "embedded_gru_step_x")
+    return _on_q15("embedded_gru_step", "kernels/embedded_gru.h", inputs, part, rng)
+
+
+def _on_q15(name: str, header: str, inputs: int, part: Part, rng: random.Random) -> _Kernel:
+    """A layer whose input is a vector of Q15."""
     stride = inputs + inputs % 2
     x = np.zeros((STEPS, stride), np.int16)
     x[:, :inputs] = to_q15(_uniform(rng, STEPS * inputs, 0.99)).reshape(STEPS, inputs)
-    table = constant("embedded_gru_step_inputs", x, "[STEPS][D] Q15, D rounded up to even: a step's x is aligned to 4")
-    return _Kernel("kernels/embedded_gru.h", "int16_t", stride, table + part.definitions, part.run)
+    table = constant(f"{name}_inputs", x, "[STEPS][D] Q15, D rounded up to even: a step's x is aligned to 4")
+    return _Kernel(header, "int16_t", stride, table + part.definitions, part.run)
+
+
+def _gru8(inputs: int, units: int, rng: random.Random) -> _Kernel:
+    H = units
+    gates, p, q = (_byte_rows(rng, *shape) for shape in ((2 * H, inputs + H), (H, inputs), (H, H)))
+    part = gru8_part("bench_gru8", Gru8Layer(gates, p, q), "gru8_step_x")
+    return _on_q15("gru8_step", "kernels/gru8.h", inputs, part, rng)
+
+
+def _byte_rows(rng: random.Random, outputs: int, inputs: int) -> ByteRows:
+    return ByteRows(
+        weight_q7=_choose(rng, range(-127, 128), (outputs, inputs)).astype(np.int8),
+        bias_q22=_uniform(rng, outputs, 1 << 20).astype(np.int32),
+        shift=_choose(rng, (10, 11, 12), (outputs,)).astype(np.int8),
+    )
 
 
 def _float_gru(inputs: int, units: int, rng: random.Random) -> _Kernel:
@@ -195,6 +216,22 @@ def _float_gru(inputs: int, units: int, rng: random.Random) -> _Kernel:
     )
     run = "float_gru_step(&bench_gru, float_gru_step_x, bench_gru_h, bench_gru_scratch);"
     return _Kernel("kernels/float_gru.h", "float", inputs, definitions, run)
+
+
+def _float_lstm(inputs: int, units: int, rng: random.Random) -> _Kernel:
+    bound = (6 / (inputs + 2 * units)) ** 0.5
+    weight, bias = _uniform(rng, 4 * units * (inputs + units), bound), _uniform(rng, 4 * units, 0.1)
+    definitions = (
+        float_constant("float_lstm_step_inputs", _uniform(rng, STEPS * inputs, 0.99), "[STEPS][D]")
+        + float_constant("bench_lstm_weight", weight, "[4H][D+H] i, f, g, o rows; inputs, then state")
+        + float_constant("bench_lstm_bias", bias, "[4H]")
+        + buffer("float", "bench_lstm_h", units, "[H] output")
+        + buffer("float", "bench_lstm_c", units, "[H] cell state")
+        + buffer("float", "bench_lstm_scratch", 4 * units, "[4H]")
+        + f"static const struct float_lstm bench_lstm = {{bench_lstm_weight, bench_lstm_bias, {inputs}, {units}}};\n"
+    )
+    run = "float_lstm_step(&bench_lstm, float_lstm_step_x, bench_lstm_h, bench_lstm_c, bench_lstm_scratch);"
+    return _Kernel("kernels/float_lstm.h", "float", inputs, definitions, run)
 
 
 def _float_function(name: str, bound: float) -> Callable[[int, int, random.Random], _Kernel]:
@@ -254,7 +291,9 @@ FRONT_ENDS = {
 
 _MAKERS: dict[str, Callable[[int, int, random.Random], _Kernel]] = {
     "embedded_gru_step": _embedded_gru,
+    "gru8_step": _gru8,
     "float_gru_step": _float_gru,
+    "float_lstm_step": _float_lstm,
     "float_exp": _float_function("float_exp", 8.0),
     "float_tanh": _float_function("float_tanh", 4.0),
     "softsign_q15": _softsign,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,10 +11,9 @@ import numpy.typing as npt
 from hil.artefact import Artefact
 from hil.errors import UsageError
 from hil.experiment.result import Difference
-from hil.fixed import Int
 from hil.link.device import Device
 from hil.quant import run_twin
-from hil.trace import LayerTrace, Trace
+from hil.trace import Trace
 
 OUTPUT = -1
 """Step and layer of the output layers in a `Difference`."""
@@ -116,7 +115,8 @@ def locate(
     device.replay(until)
     for layer, mine in enumerate(expected):
         theirs = device.inspect(layer)
-        for operation, want, got in _operations(mine, theirs):
+        for operation, name, _, _ in mine.INNER:
+            want, got = getattr(mine, name)[-1], getattr(theirs, name)[-1]
             wrong = np.flatnonzero(want != got)
             if wrong.size:
                 unit = int(wrong[0])
@@ -129,11 +129,3 @@ def locate(
                     got=int(got[unit]),
                 )
     return None
-
-
-def _operations(mine: LayerTrace, theirs: LayerTrace) -> Iterator[tuple[str, Int, Int]]:
-    """Name, expected and got of the last step, in order of computation."""
-    yield "accumulator", mine.acc_q17[-1], theirs.acc_q17[-1]
-    yield "gate", mine.z_q15[-1], theirs.z_q15[-1]
-    yield "candidate", mine.g_q15[-1], theirs.g_q15[-1]
-    yield "state", mine.h_q15[-1], theirs.h_q15[-1]

@@ -16,11 +16,10 @@ from hil.errors import ProtocolError, UsageError, WrongFirmware
 from hil.link.codec import Frame
 from hil.link.conversation import Conversation
 from hil.link.schema import MAX_BODY, PROTOCOL_VERSION, Crash, Kind
-from hil.trace import LayerTrace, Tier, Trace
+from hil.trace import INNER_CELLS, AnyLayerTrace, Tier, Trace
 
 BENCH_CALL_S = 1.0
 """Allowed for each call of a measured kernel, on top of the time for its answer."""
-_INNER_BYTES = 14
 """Of each unit in an INNER frame: two sums of 4 bytes, gate, candidate and state of 2."""
 
 
@@ -201,15 +200,19 @@ class Device:
         for first in range(0, len(features), known.max_steps):
             self._steps(first, features[first : first + known.max_steps])
 
-    def inspect(self, layer: int) -> LayerTrace:
+    def inspect(self, layer: int) -> AnyLayerTrace:
         """Inner values of a recurrent layer after the last step: T is 1."""
         values = self._talk.ask(Kind.INSPECT, Kind.INNER, layer=layer)
         units, data = values["units"], values["data"]
-        if len(data) != _INNER_BYTES * units:
+        if values["cell"] >= len(INNER_CELLS):
+            raise ProtocolError(f"{self.rig}: INNER of an unknown cell {values['cell']}")
+        trace = INNER_CELLS[values["cell"]]
+        fields = [(name, dtype, (width * units,)) for _, name, dtype, width in trace.INNER]
+        if len(data) != np.dtype(fields).itemsize:
             raise ProtocolError(f"{self.rig}: INNER of {units} units has {len(data)} bytes")
-        acc = np.frombuffer(data[: 8 * units], "<i4").reshape(1, 2 * units).astype(np.int32)
-        z, g, h = np.frombuffer(data[8 * units :], "<i2").reshape(3, 1, units).astype(np.int16)
-        return LayerTrace(acc_q17=acc, z_q15=z, g_q15=g, h_q15=h)
+        inner = np.frombuffer(data, fields)
+        made: AnyLayerTrace = trace(*(inner[name].astype(dtype[1:]) for name, dtype, _ in fields))
+        return made
 
     def bench(self, kernel: int, repeats: int = 8) -> Benched:
         """Measure ``repeats`` (1 to 64) calls of one of the firmware's kernels."""

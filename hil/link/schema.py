@@ -214,9 +214,13 @@ BODIES: dict[Kind, tuple[Field, ...]] = {
     ),
     Kind.INNER: (
         _f("layer", "u8", "as asked"),
-        _f("reserved", "u8", "0"),
+        _f("cell", "u8", "of this layer: 0 eGRU, 1 int8 GRU, 2 EGRU"),
         _f("units", "u16", "H of this layer"),
-        _f("data", "u8*", "acc_q17 [2H] i32, z [H] i16, g [H] i16, h [H] i16, little-endian"),
+        _f(
+            "data",
+            "u8*",
+            "what hil.trace says of the cell, of an eGRU acc_q17 [2H] i32, z, g, h [H] i16; little-endian",
+        ),
     ),
     Kind.BENCHED: (
         _f("kernel", "u8", "as asked"),

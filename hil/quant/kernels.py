@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hil.arithmetic import softsign_q15
-from hil.artefact import Rows
+from hil.artefact import AnyRows, ByteRows, Rows
 from hil.fixed import INT16_MAX, Q15_ONE, Int, saturate_int16, shift_round
 
 Int16 = npt.NDArray[np.int16]
@@ -32,6 +32,21 @@ def row_sums_q17(u: Int, rows: Rows) -> Int32:
     """
     product = u.astype(np.float64) @ rows.weight_q2.astype(np.float64).T
     return np.asarray(product + rows.bias_q17, np.int32)
+
+
+def byte_sums_q22(u: Int, rows: ByteRows) -> Int32:
+    """
+    ``weight_q7 @ u + bias_q22``, exact (`hil.artefact.ByteRows.bias_q22` says why it fits).
+
+    Args:
+        u: [..., U] int16, Q15.
+        rows: [R, U].
+
+    Returns:
+        [..., R] int32, Q22 with the row's scale.
+    """
+    product = u.astype(np.float64) @ rows.weight_q7.astype(np.float64).T
+    return np.asarray(product + rows.bias_q22, np.int32)
 
 
 def pre_activations_q15(acc_q17: Int, rows: Rows) -> npt.NDArray[np.int64]:
@@ -102,13 +117,13 @@ def readout_sum(sums: Int, shift: int) -> tuple[Int16, int]:
     return saturate_int16(shift_round(sums, shift))
 
 
-def dense(u: Int16, rows: Rows, activation: Literal["relu", "linear"]) -> Int16 | Int32:
+def dense(u: Int16, rows: AnyRows, activation: Literal["relu", "linear"]) -> Int16 | Int32:
     """
     One dense layer.
 
     Args:
         u: [..., I] int16, Q15.
-        rows: [O, I].
+        rows: [O, I], of 3-bit or 8-bit weights.
         activation: ``"relu"`` clips to [0, 32767]; ``"linear"`` does not clip.
 
     Returns:
@@ -117,7 +132,8 @@ def dense(u: Int16, rows: Rows, activation: Literal["relu", "linear"]) -> Int16 
     Twin:
         ``dense_relu`` and ``dense_linear`` in firmware/kernels/dense.c.
     """
-    pre = pre_activations_q15(row_sums_q17(u, rows), rows)
+    sums = row_sums_q17(u, rows) if isinstance(rows, Rows) else byte_sums_q22(u, rows)
+    pre = shift_round(sums, rows.shift)
     if activation == "relu":
         return np.clip(pre, 0, INT16_MAX).astype(np.int16)
     return pre.astype(np.int32)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from hil.artefact import Artefact, Rows
+from hil.artefact import Artefact, RecurrentLayer
 from hil.errors import UsageError
 from hil.fixed import INT32_MAX, Int, shift_round
-from hil.quant.kernels import Int16, Int32, dense, embedded_gru_step, readout_sum
-from hil.trace import LayerTrace, Tier, Trace
+from hil.quant.cells import TRACES, start_layer, step_layer
+from hil.quant.kernels import Int16, Int32, dense, readout_sum
+from hil.trace import AnyLayerTrace, Tier, Trace
 
 MAX_STEPS = INT32_MAX // (1 << 15)
 """Longest sequence whose summed states, each at most 2**15 in magnitude, cannot leave int32."""
@@ -40,11 +41,11 @@ def run_twin(artefact: Artefact, features: Int16, *, detail: bool = False) -> Tr
 def run_twins(artefact: Artefact, features: Int16, *, detail: bool = False) -> list[Trace]:
     """`run_twin` for [N, T, D]: many sequences of one length at once, several times faster than one by one."""
     _check(artefact, features, dimensions=3)
-    layers: list[LayerTrace] = []
+    layers: list[AnyLayerTrace] = []
     x = features
     for layer in artefact.recurrent:
-        layers.append(_run_layer(x, layer.rows, layer.units))
-        x = layers[-1].h_q15
+        layers.append(_run_layer(x, layer))
+        x = layers[-1].output_q15
     logits, clipped = _output(artefact, x.sum(axis=1, dtype=np.int64))
     states = np.concatenate([layer.h_q15 for layer in layers], axis=2)
     return [
@@ -75,13 +76,13 @@ def run_twin_batch(artefact: Artefact, features: Int16) -> Int32:
     """
     _check(artefact, features, dimensions=3)
     count, steps, _ = features.shape
-    states = [np.zeros((count, layer.units), np.int16) for layer in artefact.recurrent]
+    states = [start_layer(layer, count) for layer in artefact.recurrent]
     sums = np.zeros((count, artefact.recurrent[-1].units), np.int64)
     for step in range(steps):
         x = features[:, step]
         for i, layer in enumerate(artefact.recurrent):
-            *_, x = embedded_gru_step(x, states[i], layer.rows)
-            states[i] = x
+            states[i] = step_layer(layer, x, states[i])
+            x = states[i].output_q15
         sums += x
     return _output(artefact, sums)[0]
 
@@ -91,7 +92,7 @@ def run_layers(artefact: Artefact, features: Int16) -> Int16:
     _check(artefact, features, dimensions=3)
     x = features
     for layer in artefact.recurrent:
-        x = _run_layer(x, layer.rows, layer.units).h_q15
+        x = _run_layer(x, layer).output_q15
     return x
 
 
@@ -100,19 +101,18 @@ def outputs_of_sums(artefact: Artefact, sums: Int) -> Int32:
     return _output(artefact, sums)[0]
 
 
-def _run_layer(x: Int16, rows: Rows, units: int) -> LayerTrace:
+def _run_layer(x: Int16, layer: RecurrentLayer) -> AnyLayerTrace:
     """Arrays of [N, T, ...]."""
-    h = np.zeros((len(x), units), np.int16)
+    state = start_layer(layer, len(x))
     steps = []
     for step in range(x.shape[1]):
-        steps.append(embedded_gru_step(x[:, step], h, rows))
-        h = steps[-1][3]
-    acc, z, g, states = (np.stack(part, axis=1) for part in zip(*steps, strict=True))
-    return LayerTrace(acc, z, g, states)
+        state = step_layer(layer, x[:, step], state)
+        steps.append(state.values)
+    return TRACES[layer.cell](*(np.stack(part, axis=1) for part in zip(*steps, strict=True)))
 
 
-def _of_sequence(layer: LayerTrace, n: int) -> LayerTrace:
-    return LayerTrace(layer.acc_q17[n], layer.z_q15[n], layer.g_q15[n], layer.h_q15[n])
+def _of_sequence(layer: AnyLayerTrace, n: int) -> AnyLayerTrace:
+    return type(layer)(*(getattr(layer, name)[n] for _, name, _, _ in layer.INNER))
 
 
 def _output(artefact: Artefact, sums: Int) -> tuple[Int32, npt.NDArray[np.int64]]:
