@@ -8,15 +8,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "kernels/byte_dense.h"
 #include "kernels/dense.h"
 #include "kernels/embedded_gru.h"
 #include "kernels/float_gru.h"
+#include "kernels/float_lstm.h"
 #include "kernels/float_math.h"
+#include "kernels/gates.h"
+#include "kernels/gru8.h"
 #include "kernels/readout_sum.h"
 #include "kernels/rows.h"
 #include "kernels/softsign.h"
 
-enum operation { SOFTSIGN, EMBEDDED_GRU, DENSE_RELU, DENSE_LINEAR, READOUT_SUM, FLOAT_FUNCTION, FLOAT_GRU, LIMITS };
+enum operation { SOFTSIGN, EMBEDDED_GRU, DENSE_RELU, DENSE_LINEAR, READOUT_SUM, FLOAT_FUNCTION, FLOAT_GRU, LIMITS,
+    FLOAT_LSTM, GATES, GRU8, BYTE_DENSE_RELU, BYTE_DENSE_LINEAR };
 
 static void *allocate(size_t bytes)
 {
@@ -64,7 +69,6 @@ static struct rows take_rows(unsigned outputs, unsigned inputs)
     rows.bias_q17 = take(blocks(outputs) * ROWS_BLOCK, 4);
     rows.shift = take(outputs, 1);
     rows.outputs = (uint16_t)outputs;
-    rows.zero = (uint8_t)take_u32();
     return rows;
 }
 
@@ -176,6 +180,119 @@ static void run_float_gru(void)
     free(weight), free(bias), free(h), free(scratch);
 }
 
+static void run_float_lstm(void)
+{
+    const uint32_t inputs = take_u32(), units = take_u32(), steps = take_u32();
+    float *weight = take(4 * units * (inputs + units), 4), *bias = take(4 * units, 4);
+    const struct float_lstm layer = {weight, bias, (uint16_t)inputs, (uint16_t)units};
+    float *h = allocate(4 * units), *c = allocate(4 * units), *scratch = allocate(16 * units);
+    for (uint32_t i = 0; i < units; i++) {
+        h[i] = c[i] = 0.0f;
+    }
+    for (uint32_t t = 0; t < steps; t++) {
+        float *x = take(inputs, 4);
+        float_lstm_step(&layer, x, h, c, scratch);
+        give(h, units, 4);
+        free(x);
+    }
+    free(weight), free(bias), free(h), free(c), free(scratch);
+}
+
+/* tanh of Q13, then sigmoid of the same numbers as Q12. */
+static void run_gates(void)
+{
+    const uint32_t n = take_u32();
+    int32_t *v = take(n, 4), *y = allocate(n * 8);
+    for (uint32_t i = 0; i < n; i++) {
+        y[i] = gates_tanh_q15(v[i]);
+        y[n + i] = gates_sigmoid_q15(v[i]);
+    }
+    give(y, 2 * n, 4);
+    free(v), free(y);
+}
+
+static struct byte_rows take_byte_rows(unsigned outputs, unsigned inputs)
+{
+    const struct rows rows = take_rows(outputs, inputs);
+    const struct byte_rows bytes = {rows.codes, rows.bias_q17, rows.shift, rows.outputs};
+    return bytes;
+}
+
+static void drop_byte_rows(const struct byte_rows *bytes)
+{
+    const struct rows rows = {bytes->codes, bytes->bias_q22, bytes->shift, bytes->outputs};
+    drop_rows(&rows);
+}
+
+static struct gru8 take_gru8(unsigned inputs, unsigned units)
+{
+    struct gru8 layer;
+    layer.gates = take_byte_rows(2 * units, inputs + units);
+    layer.candidate_x = take_byte_rows(units, inputs);
+    layer.candidate_h = take_byte_rows(units, units);
+    layer.inputs = (uint16_t)inputs;
+    layer.units = (uint16_t)units;
+    return layer;
+}
+
+static void drop_gru8(const struct gru8 *layer)
+{
+    drop_byte_rows(&layer->gates), drop_byte_rows(&layer->candidate_x), drop_byte_rows(&layer->candidate_h);
+}
+
+static size_t gru8_sums(unsigned units)
+{
+    return ROWS_BLOCK * (blocks(2 * units) + 2 * blocks(units));
+}
+
+/* The sums without those of filled-up rows. */
+static void give_gru8_sums(const int32_t *acc, unsigned units)
+{
+    give(acc, 2 * units, 4);
+    give(acc + ROWS_BLOCK * blocks(2 * units), units, 4);
+    give(acc + ROWS_BLOCK * (blocks(2 * units) + blocks(units)), units, 4);
+}
+
+static void run_gru8(void)
+{
+    const uint32_t inputs = take_u32(), units = take_u32(), steps = take_u32();
+    const struct gru8 layer = take_gru8(inputs, units);
+    const struct gru8_state state = {allocate(4 * gru8_sums(units)), allocate(2 * units), allocate(2 * units)};
+    gru8_reset(&layer, &state);
+    int16_t *h = take(units, 2);
+    for (uint32_t i = 0; i < units; i++) {
+        state.h_q15[i] = h[i];
+    }
+    for (uint32_t t = 0; t < steps; t++) {
+        int16_t *x = take(inputs, 2);
+        gru8_step(&layer, x, &state);
+        give_gru8_sums(state.acc_q22, units);
+        give(state.h_before_q15, units, 2);
+        give(state.h_q15, units, 2);
+        free(x);
+    }
+    drop_gru8(&layer);
+    free(state.acc_q22), free(state.h_q15), free(state.h_before_q15), free(h);
+}
+
+static void run_byte_dense(enum operation operation)
+{
+    const uint32_t inputs = take_u32(), outputs = take_u32();
+    const struct byte_rows rows = take_byte_rows(outputs, inputs);
+    int16_t *u = take(inputs, 2);
+    int32_t *acc = allocate(4 * blocks(outputs) * ROWS_BLOCK);
+    const size_t size = operation == BYTE_DENSE_RELU ? 2 : 4;
+    void *y = allocate(size * outputs);
+    if (operation == BYTE_DENSE_RELU) {
+        byte_dense_relu(&rows, u, inputs, acc, y);
+    } else {
+        byte_dense_linear(&rows, u, inputs, acc, y);
+    }
+    give(y, outputs, size);
+    drop_byte_rows(&rows);
+    free(u), free(acc), free(y);
+}
+
 static void run_limits(void)
 {
     const uint32_t limits[] = {ROWS_BLOCK, ROWS_MAX_FAN_IN, READOUT_SUM_MAX_STEPS};
@@ -195,6 +312,11 @@ int main(void)
         case FLOAT_FUNCTION: run_float_function(); break;
         case FLOAT_GRU: run_float_gru(); break;
         case LIMITS: run_limits(); break;
+        case FLOAT_LSTM: run_float_lstm(); break;
+        case GATES: run_gates(); break;
+        case GRU8: run_gru8(); break;
+        case BYTE_DENSE_RELU:
+        case BYTE_DENSE_LINEAR: run_byte_dense((enum operation)operation); break;
         default: abort();
         }
         fflush(stdout);

@@ -6,13 +6,16 @@ import shutil
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from hil.artefact import Artefact, DenseLayer, EmbeddedGruLayer, FrontEnd, Rows
+from hil.artefact import Artefact, ByteRows, DenseLayer, EmbeddedGruLayer, FrontEnd, Gru8Layer, Rows
+from hil.artefact.byte_layers import SUM_LIMIT
 from hil.codegen import emit_c
-from hil.codegen.layout import code_of_zero, pack_bias, pack_codes, pack_shift
+from hil.codegen.byte_rows import pack_byte_codes
+from hil.codegen.layout import pack_bias, pack_codes, pack_shift
 from hil.fixed import WEIGHT_LEVELS_Q2
 from hil.quant import embedded_gru_step
 from hil.quant.cells import TRACES
@@ -23,6 +26,7 @@ FIRMWARE = resource("firmware")
 WARNINGS = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g"]
 SOFTSIGN, EMBEDDED_GRU, DENSE_RELU, DENSE_LINEAR, READOUT_SUM, FLOAT_FUNCTION, FLOAT_GRU, LIMITS = range(8)
+FLOAT_LSTM, GATES, GRU8, BYTE_DENSE_RELU, BYTE_DENSE_LINEAR = range(8, 13)
 FLOAT_FUNCTIONS = ("float_exp", "float_tanh", "float_sigmoid")
 
 
@@ -140,16 +144,41 @@ class Kernels:
         (steps, inputs), units = x.shape, bias.size // 3
         return self._ask(FLOAT_GRU, [inputs, units, steps], [weight, bias, x], (np.float32, (steps, units)))[0]
 
+    def float_lstm(self, x, weight, bias):
+        """x [T, D] -> h [T, H]."""
+        (steps, inputs), units = x.shape, bias.size // 4
+        return self._ask(FLOAT_LSTM, [inputs, units, steps], [weight, bias, x], (np.float32, (steps, units)))[0]
+
+    def gates(self, v):
+        """tanh of Q13 and sigmoid of the same as Q12."""
+        return self._ask(GATES, [v.size], [v.astype(np.int32)], (np.int32, (2, *v.shape)))[0]
+
+    def gru8(self, x, h, layer):
+        """x [T, D] -> acc [T, 4H], h_before [T, H], h [T, H]."""
+        (steps, inputs), units = x.shape, h.size
+        step = np.dtype([("acc", np.int32, 4 * units), ("before", np.int16, units), ("h", np.int16, units)])
+        out = self._ask(GRU8, [inputs, units, steps], [*packed_gru8(layer), h, x], (step, (steps,)))[0]
+        return tuple(out[name].reshape(steps, -1) for name in ("acc", "before", "h"))
+
+    def byte_dense(self, u, rows, activation):
+        operation, dtype = (BYTE_DENSE_RELU, np.int16) if activation == "relu" else (BYTE_DENSE_LINEAR, np.int32)
+        return self._ask(operation, [u.size, rows.outputs], [*packed(rows, u.size), u], (dtype, (rows.outputs,)))[0]
+
     def limits(self):
         names = ("ROWS_BLOCK", "ROWS_MAX_FAN_IN", "READOUT_SUM_MAX_STEPS")
         return dict(zip(names, self._ask(LIMITS, [], [], (np.uint32, (3,)))[0].tolist(), strict=True))
 
 
 def packed(rows, inputs):
-    """Arrays of a `struct rows`, as the generator lays them out, and its code of zero; `inputs` columns: x."""
-    zero = code_of_zero(rows)
-    codes = pack_codes(rows.weight, inputs, zero)
-    return codes, pack_bias(rows.bias), pack_shift(rows.shift), np.array([zero], np.uint32)
+    """Arrays of a `struct rows` or `struct byte_rows`, as the generator lays them out; `inputs` columns are x's."""
+    pack = pack_byte_codes if isinstance(rows, ByteRows) else pack_codes
+    return pack(rows.weight, inputs), pack_bias(rows.bias), pack_shift(rows.shift)
+
+
+def packed_gru8(layer):
+    """Arrays of the three matrices of a `struct gru8`."""
+    parts = ((layer.gates, layer.inputs), (layer.candidate_x, layer.inputs), (layer.candidate_h, layer.units))
+    return [array for rows, inputs in parts for array in packed(rows, inputs)]
 
 
 def twin_steps(x, h, rows):
@@ -257,3 +286,37 @@ def host_differences(folder, artefact, features, trace, *, sources=None, tree=FI
     """Build a model (its own sources by default), run it, and name what differs from the twin."""
     program = build_model(folder, sources or emit_c(artefact), tree)
     return model_differences(artefact, features, trace, run_model(program, artefact, features))
+
+
+def random_byte_rows(rng, outputs, inputs, *, extreme=False, gates=True):
+    """8-bit rows; `extreme` takes the largest weights, biases up to the rule's bound and all shifts."""
+    levels = (-127, 127) if extreme else np.arange(-127, 128)
+    weight = rng.choice(levels, (outputs, inputs)).astype(np.int8)
+    room = SUM_LIMIT - (np.abs(weight.astype(np.int64)).sum(axis=1) << 15)
+    assert (room >= 0).all(), "too many inputs for such weights"
+    bias = rng.choice([-1, 1], outputs) * room if extreme else rng.integers(-(1 << 21), 1 << 21, outputs)
+    shift = rng.integers(0, 16, outputs) if extreme else rng.integers(8, 14, outputs) if gates else np.full(outputs, 9)
+    return ByteRows(weight, bias.astype(np.int32), shift.astype(np.int8))
+
+
+def random_gru8(rng, inputs, units, *, extreme=False):
+    D, H = inputs, units
+    return Gru8Layer(*(random_byte_rows(rng, *s, extreme=extreme) for s in ((2 * H, D + H), (H, D), (H, H))))
+
+
+def random_gru8_artefact(seed, hidden, *, inputs=5, dense=(6, 3), readout_shift=3, extreme=False):
+    """A model of GRUs and dense layers in 8-bit weights."""
+    rng = np.random.default_rng(seed)
+    plain = random_artefact(seed, hidden, inputs=inputs, dense=dense, readout_shift=readout_shift)
+    widths = (inputs, *hidden)
+    return replace(
+        plain,
+        recurrent=tuple(random_gru8(rng, d, h, extreme=extreme) for d, h in zip(widths, hidden, strict=False)),
+        dense=tuple(
+            DenseLayer(
+                random_byte_rows(rng, layer.rows.outputs, layer.rows.inputs, extreme=extreme, gates=False),
+                layer.activation,
+            )
+            for layer in plain.dense
+        ),
+    )

@@ -31,7 +31,8 @@ PRESERVED = (
 )
 FUNCTIONS = (
     *("softsign_q15", "embedded_gru_step", "dense_relu", "dense_linear", "readout_sum_add", "readout_sum_read"),
-    *("float_exp", "float_tanh", "float_sigmoid", "float_gru_step"),
+    *("float_exp", "float_tanh", "float_sigmoid", "float_gru_step", "float_lstm_step"),
+    *("gates_tanh_q15", "gru8_step", "byte_dense_relu", "byte_dense_linear"),
 )
 SCRIPT = """\
 ENTRY(reset_handler)
@@ -42,7 +43,10 @@ SECTIONS
     /DISCARD/ : { *(.ARM.exidx*) *(.ARM.extab*) *(.note*) }
 }
 """
-HEADERS = ("dense", "embedded_gru", "float_gru", "float_math", "readout_sum", "softsign")
+HEADERS = (
+    *("byte_dense", "dense", "embedded_gru", "float_gru", "float_lstm", "float_math", "gates", "gru8"),
+    *("readout_sum", "softsign"),
+)
 
 
 def build_armv6m(folder, name, tree=FIRMWARE):
@@ -120,9 +124,8 @@ class Armv6mKernels:
 
     def _rows(self, rows, inputs):
         """Bytes of a `struct rows`; its arrays are put."""
-        *arrays, zero = packed(rows, inputs)
-        addresses = [self._put(array) for array in arrays]
-        return struct.pack("<IIIHBx", *addresses, rows.outputs, int(zero[0]))
+        addresses = [self._put(array) for array in packed(rows, inputs)]
+        return struct.pack("<IIIHxx", *addresses, rows.outputs)
 
     def softsign_q15(self, v):
         return np.array([self._call("softsign_q15", int(value)) for value in v], np.uint32).astype(np.int16)
@@ -145,12 +148,40 @@ class Armv6mKernels:
             out.append((after_acc, before, after))
         return tuple(np.stack(part) for part in zip(*out, strict=True))
 
-    def dense(self, u, rows, activation):
+    def dense(self, u, rows, activation, kernel="dense"):
         self._next = HEAP
         layer = self._put(np.frombuffer(self._rows(rows, u.size), np.uint8))
         acc, y = (self._put(np.zeros(rows.outputs + 3, np.int32)) for _ in range(2))
-        self._call(f"dense_{activation}", layer, self._put(u), u.size, acc, y)
+        self._call(f"{kernel}_{activation}", layer, self._put(u), u.size, acc, y)
         return self._get(y, np.int16 if activation == "relu" else np.int32, (rows.outputs,))
+
+    def gates(self, v):
+        """tanh of Q13."""
+        return np.array([self._call("gates_tanh_q15", int(value)) for value in v], np.uint32).astype(np.int32)
+
+    def gru8(self, x, h, layer):
+        """x [T, D] -> acc [T, 4H], h_before [T, H], h [T, H]."""
+        self._next = HEAP
+        (steps, inputs), units = x.shape, h.size
+        parts = ((layer.gates, inputs), (layer.candidate_x, inputs), (layer.candidate_h, units))
+        data = b"".join(self._rows(rows, columns) for rows, columns in parts) + struct.pack("<HH", inputs, units)
+        address = self._put(np.frombuffer(data, np.uint8))
+        padded = [-(-rows.outputs // 4) * 4 for rows, _ in parts]
+        acc = self._put(np.zeros(sum(padded), np.int32))
+        buffers = (acc, self._put(h), self._put(np.zeros_like(h)))
+        state = self._put(np.array(buffers, np.uint32))
+        features = self._put(np.zeros(inputs, np.int16))
+        out = []
+        for step in range(steps):
+            self._uc.mem_write(features, x[step].tobytes())
+            self._call("gru8_step", address, features, state)
+            groups = np.split(self._get(acc, np.int32, (sum(padded),)), np.cumsum(padded)[:-1])
+            sums = np.concatenate([g[: r.outputs] for g, (r, _) in zip(groups, parts, strict=True)])
+            out.append((sums, self._get(buffers[2], np.int16, (units,)), self._get(buffers[1], np.int16, (units,))))
+        return tuple(np.stack(part) for part in zip(*out, strict=True))
+
+    def byte_dense(self, u, rows, activation):
+        return self.dense(u, rows, activation, "byte_dense")
 
     def readout_sum(self, h, steps, shift):
         self._next = HEAP
@@ -162,6 +193,18 @@ class Armv6mKernels:
 
     def float_function(self, name, x):
         return np.array([self._call(name, int(word)) for word in x.view(np.uint32)], np.uint32).view(np.float32)
+
+    def float_lstm(self, x, weight, bias):
+        """x [T, D] -> h [T, H]."""
+        self._next = HEAP
+        (steps, inputs), units = x.shape, bias.size // 4
+        layer = self._put(np.array([self._put(weight), self._put(bias), inputs | units << 16], np.uint32))
+        h, c, scratch = (self._put(np.zeros(n * units, np.float32)) for n in (1, 1, 4))
+        out = []
+        for step in range(steps):
+            self._call("float_lstm_step", layer, self._put(x[step]), h, c, scratch)
+            out.append(self._get(h, np.float32, (units,)))
+        return np.stack(out)
 
     def float_gru(self, x, weight, bias):
         """x [T, D] -> h [T, H]."""

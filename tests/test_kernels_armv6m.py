@@ -128,6 +128,15 @@ def test_float_gru_gives_the_bits_of_the_host(chip, host):
     np.testing.assert_array_equal(got.view(np.uint32), expected.view(np.uint32))
 
 
+def test_float_lstm_gives_the_bits_of_the_host(chip, host):
+    """A whole step of the other baseline, four times."""
+    rng = np.random.default_rng(4)
+    weight, bias = (rng.normal(0, 0.5, size).astype(np.float32) for size in ((24, 11), 24))
+    x = rng.uniform(-1, 1, (4, 5)).astype(np.float32)
+    expected, got = host.float_lstm(x, weight, bias), chip.float_lstm(x, weight, bias)
+    np.testing.assert_array_equal(got.view(np.uint32), expected.view(np.uint32))
+
+
 ASSEMBLY_MUTANTS = {
     "shift": ("lsrs    r0, \\word, #16", "lsrs    r0, \\word, #15"),
     "sum of another row": ("add     r10, r0", "add     r9, r0"),

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from kernel_support import build_model, model_differences, random_artefact, random_q15, run_model
+from kernel_support import (
+    build_model,
+    model_differences,
+    random_artefact,
+    random_gru8_artefact,
+    random_q15,
+    run_model,
+)
 
 from hil.chips import chip
 from hil.codegen import BENCH_KERNELS, emit_bench_c, emit_c
@@ -39,6 +46,25 @@ def build(request, tmp_path_factory):
     return compile_sources
 
 
+def assert_chip_equals_twin(build, artefact, extreme):
+    features = random_q15(np.random.default_rng(32), (12, artefact.inputs), extreme=extreme)
+    expected = run_twin(artefact, features, detail=True)
+    with load_rig(RIG) as rig:
+        rig.flash(build(emit_c(artefact)))
+        device = rig.open()
+        device.hello(expected_artefact_hash=artefact.sha256())
+        got = device.run_sequence(features)
+        inner = [device.inspect(layer) for layer in range(len(artefact.recurrent))]
+    np.testing.assert_array_equal(got.states_q15, expected.states_q15)
+    np.testing.assert_array_equal(got.logits, expected.logits)
+    assert got.saturated == expected.saturated
+    assert (got.cycles > 0).all()
+    assert not got.interrupts.any()
+    for layer, want in zip(inner, expected.layers, strict=True):
+        for operation, name, _, _ in want.INNER:
+            np.testing.assert_array_equal(getattr(layer, name)[-1], getattr(want, name)[-1], err_msg=operation)
+
+
 @pytest.mark.parametrize(
     ("shape", "extreme"),
     [
@@ -57,20 +83,19 @@ def test_twin_host_and_chip_are_equal(build, tmp_path, shape, extreme):
     host = run_model(build_model(tmp_path, sources), artefact, features)
     assert model_differences(artefact, features, expected, host) == []
 
-    with load_rig(RIG) as rig:
-        rig.flash(build(sources))
-        device = rig.open()
-        device.hello(expected_artefact_hash=artefact.sha256())
-        got = device.run_sequence(features)
-        inner = [device.inspect(layer) for layer in range(len(artefact.recurrent))]
-    np.testing.assert_array_equal(got.states_q15, expected.states_q15)
-    np.testing.assert_array_equal(got.logits, expected.logits)
-    assert got.saturated == expected.saturated
-    assert (got.cycles > 0).all()
-    assert not got.interrupts.any()
-    for layer, want in zip(inner, expected.layers, strict=True):
-        for name in ("acc_q17", "z_q15", "g_q15", "h_q15"):
-            np.testing.assert_array_equal(getattr(layer, name)[-1], getattr(want, name)[-1], err_msg=name)
+    assert_chip_equals_twin(build, artefact, extreme)
+
+
+@pytest.mark.parametrize(
+    ("shape", "extreme"),
+    [
+        ({"hidden": (5,), "inputs": 7, "dense": (3,)}, True),
+        ({"hidden": (30, 20), "inputs": 32, "dense": (16, 10)}, False),
+    ],
+)
+def test_gru8_on_twin_and_chip_is_equal(build, shape, extreme):
+    """An int8 GRU: states, outputs, clipped sums and the last step's inner values of a whole sequence, bit for bit."""
+    assert_chip_equals_twin(build, random_gru8_artefact(33, **shape, extreme=extreme), extreme)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +117,7 @@ def test_egru_step_is_forty_times_cheaper_than_the_float_step(measured):
     assert min(cycles["float_gru_step"]) >= REQUIRED_GAIN * max(cycles["embedded_gru_step"])
 
 
-@pytest.mark.parametrize("kernel", ["embedded_gru_step", "float_gru_step"])
+@pytest.mark.parametrize("kernel", ["embedded_gru_step", "gru8_step", "float_gru_step", "float_lstm_step"])
 def test_the_documented_cycles_are_those_measured(measured, kernel):
     """docs/kernels.md is within 2 %."""
     compiler, cycles = measured

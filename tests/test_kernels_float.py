@@ -100,3 +100,26 @@ def test_float_gru_equals_the_formula(kernels, inputs, units):
     x = rng.uniform(-1, 1, (50, inputs)).astype(np.float32)
 
     np.testing.assert_allclose(kernels.float_gru(x, weight, bias), float64_gru(x, weight, bias), atol=1e-5)
+
+
+def float64_lstm(x, weight, bias):
+    """The LSTM of the header, i, f, g, o, in double precision."""
+    units = bias.size // 4
+    c, h, states = np.zeros(units), np.zeros(units), []
+    for features in x.astype(np.float64):
+        i, f, g, o = np.split(weight.astype(np.float64) @ np.concatenate([features, h]) + bias, 4)
+        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+        h = sigmoid(o) * np.tanh(c)
+        states.append(h)
+    return np.array(states)
+
+
+@pytest.mark.parametrize(("inputs", "units"), [(1, 1), (5, 3), (64, 30)])
+def test_float_lstm_equals_the_formula(kernels, inputs, units):
+    """Fifty steps stay within 1e-5 of double precision."""
+    rng = np.random.default_rng(7)
+    weight = rng.normal(0, 0.5, (4 * units, inputs + units)).astype(np.float32)
+    bias = rng.normal(0, 0.5, 4 * units).astype(np.float32)
+    x = rng.uniform(-1, 1, (50, inputs)).astype(np.float32)
+
+    np.testing.assert_allclose(kernels.float_lstm(x, weight, bias), float64_lstm(x, weight, bias), atol=1e-5)

@@ -6,7 +6,7 @@ static void put(uint8_t *data, const struct model_layer *layer)
 {
     const struct gru8 *gru = layer->cell;
     const uint32_t units = layer->units;
-    const int32_t *const p = layer->acc + rows_sums(&gru->gates), *const q = p + rows_sums(&gru->candidate_x);
+    const int32_t *const p = layer->acc + byte_rows_sums(&gru->gates), *const q = p + byte_rows_sums(&gru->candidate_x);
     uint8_t *r = data + 16u * units, *z = r + 2u * units, *g = z + 2u * units, *h = g + 2u * units;
 
     for (uint32_t i = 0; i < units; i++) {

@@ -4,7 +4,7 @@
  *
  * Source  the GRU of torch.nn.GRU (reset after the product); arithmetic of docs/artefact.md, "Byte rows".
  * Twin    hil/quant/gates.py:gru8_step, equal bit for bit (tests/test_kernels_gates.py).
- * Shapes  D inputs, H units; blocks of four rows as in rows.h, codes w + 128.
+ * Shapes  D inputs, H units; rows as in byte_rows.h.
  *         A = 4 (ceil(2H / 4) + 2 ceil(H / 4)) sums.
  */
 #ifndef KERNELS_GRU8_H
@@ -12,12 +12,12 @@
 
 #include <stdint.h>
 
-#include "rows.h"
+#include "byte_rows.h"
 
 struct gru8 {
-    struct rows gates;        /* [2H, D + H] r rows, then z rows; columns: inputs, then state */
-    struct rows candidate_x;  /* [H, D] */
-    struct rows candidate_h;  /* [H, H] what r scales */
+    struct byte_rows gates;        /* [2H, D + H] r rows, then z rows; columns: inputs, then state */
+    struct byte_rows candidate_x;  /* [H, D] */
+    struct byte_rows candidate_h;  /* [H, H] what r scales */
     uint16_t inputs;          /* D */
     uint16_t units;           /* H */
 };

@@ -15,8 +15,8 @@ struct gru8_unit {
 static inline struct gru8_unit gru8_unit(const struct gru8 *layer, const int32_t *acc_q22, unsigned i, int32_t h_q15)
 {
     const unsigned units = layer->units;
-    const int32_t *const p_acc = acc_q22 + rows_sums(&layer->gates);
-    const int32_t *const q_acc = p_acc + rows_sums(&layer->candidate_x);
+    const int32_t *const p_acc = acc_q22 + byte_rows_sums(&layer->gates);
+    const int32_t *const q_acc = p_acc + byte_rows_sums(&layer->candidate_x);
     const uint8_t *const shift = layer->gates.shift;
     struct gru8_unit u;
 

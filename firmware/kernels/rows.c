@@ -14,7 +14,7 @@ void rows_add_columns(uint32_t *mixed, const uint32_t *codes, const int16_t *val
 }
 #endif
 
-/* Fits: fewer than 2^16 values. */
+/* Fits: ROWS_MAX_FAN_IN values are below 2^29 together. */
 static int32_t total(const int16_t *values, unsigned count)
 {
     int32_t sum = 0;
@@ -27,7 +27,8 @@ static int32_t total(const int16_t *values, unsigned count)
 void rows_sum(const struct rows *rows, const int16_t *x, unsigned x_count, const int16_t *h,
               unsigned h_count, int32_t *acc_q17)
 {
-    const unsigned blocks = rows_sums(rows) / ROWS_BLOCK;
+    const unsigned blocks = (rows->outputs + ROWS_BLOCK - 1) / ROWS_BLOCK;
+    const int32_t *bias = rows->bias_q17;
     uint32_t *mixed = (uint32_t *)acc_q17;
 
     for (unsigned i = 0; i < ROWS_BLOCK * blocks; i++) {
@@ -36,15 +37,8 @@ void rows_sum(const struct rows *rows, const int16_t *x, unsigned x_count, const
     rows_add_columns(mixed, rows->codes, x, x_count, blocks);
     rows_add_columns(mixed, rows->codes + blocks * x_count, h, h_count, blocks);
 
-    rows_finish(rows, (uint32_t)total(x, x_count) + (uint32_t)total(h, h_count), acc_q17);
-}
-
-void rows_finish(const struct rows *rows, uint32_t values_total, int32_t *acc)
-{
-    const unsigned blocks = rows_sums(rows) / ROWS_BLOCK;
-    const int32_t *bias = rows->bias_q17;
-    uint32_t *mixed = (uint32_t *)acc;
-    const uint32_t excess = rows->zero * values_total; /* each code is too large by that of zero */
+    /* Codes are 4 too large, so each sum is too large by 4 times the sum of the values. */
+    const uint32_t excess = 4 * (uint32_t)(total(x, x_count) + total(h, h_count));
     for (unsigned block = 0; block < blocks; block++, mixed += ROWS_BLOCK, bias += ROWS_BLOCK) {
         const uint32_t a = mixed[0], b = mixed[1], c = mixed[2], d = mixed[3];
         mixed[0] = a - (b << 8) - excess + (uint32_t)bias[0];

@@ -1,12 +1,11 @@
-/* rows.h -- rows of 3-bit power-of-two weights, or of 8-bit weights, times Q15 values; exact, nothing is rounded.
+/* rows.h -- rows of 3-bit power-of-two weights times Q15 values; exact, nothing is rounded.
  *
- * Twin    hil/quant/kernels.py:row_sums_q17, equal bit for bit (tests/test_kernels.py);
- *         hil/quant/gates.py:byte_sums_q22 for 8-bit weights (tests/test_kernels_gates.py).
+ * Twin    hil/quant/kernels.py:row_sums_q17, equal bit for bit (tests/test_kernels.py).
  * Layout  Rows are taken four at a time, a block: one walk over the values serves four sums.
  *         A word holds the codes of a block in one column, row 0 in its lowest byte; a code is
- *         4 w + 4, that is 0 to 8; of 8-bit weights w + 128, that is 1 to 255. The words of all blocks for the columns of x come first, then
- *         those for the columns of h. The last block is filled up with rows of zeros, code `zero`
- *         (hil/codegen/layout.py). Sums of 8-bit weights are Q22, where acc_q17 is said below.
+ *         4 w + 4, that is 0 to 8. The words of all blocks for the columns of x come first, then
+ *         those for the columns of h. The last block is filled up with rows of zeros, code 4
+ *         (hil/codegen/layout.py).
  * Shapes  R rows, B = ceil(R / 4) blocks, D + E columns.
  */
 #ifndef KERNELS_ROWS_H
@@ -18,7 +17,7 @@
 
 /* Largest D + E whose sum cannot leave int32: a term is at most 4 * 2^15 = 2^17 in magnitude,
  * the bias is below 2^29, the rounding constant of a later shift at most 2^14 (counted as 2^15).
- * Equals hil.fixed.MAX_FAN_IN. Of 8-bit weights the host checks each row (hil.artefact.ByteRows). */
+ * Equals hil.fixed.MAX_FAN_IN. */
 #define ROWS_MAX_FAN_IN ((INT32_MAX - (1 << 29) - (1 << 15)) / (1 << 17))
 
 struct rows {
@@ -26,14 +25,7 @@ struct rows {
     const int32_t *bias_q17;  /* [4B] magnitude below 2^29; 0 in filled-up rows */
     const uint8_t *shift;     /* [R] Q17 to Q15 with the row's scale, 0 to 15 */
     uint16_t outputs;         /* R */
-    uint8_t zero;             /* code of the weight 0: 4, or 128 for 8-bit weights */
 };
-
-/* 4B: sums of all blocks. */
-static inline unsigned rows_sums(const struct rows *rows)
-{
-    return (rows->outputs + ROWS_BLOCK - 1) / ROWS_BLOCK * ROWS_BLOCK;
-}
 
 /* acc = 4 w [x, h] + bias.
  *
@@ -44,11 +36,6 @@ static inline unsigned rows_sums(const struct rows *rows)
  * acc must not overlap the values. Interrupts stay enabled. */
 void rows_sum(const struct rows *rows, const int16_t *x, unsigned x_count, const int16_t *h,
               unsigned h_count, int32_t *acc_q17);
-
-/* Mixed sums to sums, with bias, in place: what rows_sum does after the products.
- *
- *   values_total  sum of all values that were multiplied, modulo 2^32. */
-void rows_finish(const struct rows *rows, uint32_t values_total, int32_t *acc);
 
 /* The inner loop, modulo 2^32: of each block the sums over columns of
  *

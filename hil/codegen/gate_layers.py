@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from hil.artefact import ByteRows, Gru8Layer
+from hil.artefact import ByteRows, DenseLayer, Gru8Layer
+from hil.codegen.byte_rows import byte_rows_constants, byte_rows_initializer
 from hil.codegen.c_text import buffer
 from hil.codegen.layers import Part
 from hil.codegen.layout import padded
-from hil.codegen.row_text import rows_constants, rows_initializer
 
 
 def gru8_part(name: str, layer: Gru8Layer, x: str) -> Part:
@@ -31,6 +31,21 @@ def gru8_part(name: str, layer: Gru8Layer, x: str) -> Part:
     )
 
 
+def byte_dense_part(name: str, layer: DenseLayer, u: str, acc: str, logits: str) -> Part:
+    """A dense layer of 8-bit weights on ``firmware/kernels/byte_dense.c``; arguments as for `dense_part`."""
+    rows = layer.rows
+    assert isinstance(rows, ByteRows)
+    linear = layer.activation == "linear"
+    result = logits if linear else f"{name}_y_q15"
+    definitions = (
+        f"/* {name}: {layer.activation}, 8-bit weights, I = {rows.inputs}, O = {rows.outputs} */\n"
+        + byte_rows_constants(name, rows, rows.inputs, "")
+        + ("" if linear else buffer("int16_t", result, rows.outputs, "[O]"))
+        + f"static const struct byte_rows {name} = {byte_rows_initializer(name, rows)};\n"
+    )
+    return Part(definitions, f"byte_dense_{layer.activation}(&{name}, {u}, {rows.inputs}, {acc}, {result});", result)
+
+
 def sums(layer: Gru8Layer) -> int:
     """Sums of one step, with those of filled-up blocks."""
     return padded(layer.gates.outputs) + 2 * padded(layer.units)
@@ -46,9 +61,11 @@ def _parts(layer: Gru8Layer) -> tuple[tuple[str, ByteRows, int, str], ...]:
 
 
 def _matrices(name: str, layer: Gru8Layer) -> str:
-    return "".join(rows_constants(f"{name}_{part}", rows, inputs, order) for part, rows, inputs, order in _parts(layer))
+    return "".join(
+        byte_rows_constants(f"{name}_{part}", rows, inputs, order) for part, rows, inputs, order in _parts(layer)
+    )
 
 
 def _initializer(name: str, layer: Gru8Layer) -> str:
-    rows = ",\n    ".join(rows_initializer(f"{name}_{part}", rows) for part, rows, _, _ in _parts(layer))
+    rows = ",\n    ".join(byte_rows_initializer(f"{name}_{part}", rows) for part, rows, _, _ in _parts(layer))
     return f"{{\n    {rows},\n    {layer.inputs},\n    {layer.units},\n}}"

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hil.artefact import DenseLayer, EmbeddedGruLayer
-from hil.codegen.c_text import buffer
-from hil.codegen.layout import padded
-from hil.codegen.row_text import rows_constants, rows_initializer
+from hil.artefact import DenseLayer, EmbeddedGruLayer, Rows
+from hil.codegen.c_text import buffer, constant
+from hil.codegen.layout import ROWS_BLOCK, pack_bias, pack_codes, pack_shift, padded
 
 
 @dataclass(frozen=True)
@@ -39,12 +38,12 @@ def embedded_gru_part(name: str, layer: EmbeddedGruLayer, x: str) -> Part:
     inputs, units = layer.inputs, layer.units
     definitions = (
         f"/* {name}: eGRU, D = {inputs}, H = {units} */\n"
-        + rows_constants(name, layer.rows, inputs, "z rows, then g rows")
+        + _rows_constants(name, layer.rows, inputs, "z rows, then g rows")
         + buffer("int32_t", f"{name}_acc_q17", padded(2 * units), "[4B] sums of the last step")
         + buffer("int16_t", f"{name}_h_q15", units, "[H] state")
         + buffer("int16_t", f"{name}_h_before_q15", units, "[H] state before the last step")
         + f"static const struct embedded_gru {name} = {{\n"
-        f"    .rows = {rows_initializer(name, layer.rows)},\n    .inputs = {inputs},\n    .units = {units},\n}};\n"
+        f"    .rows = {_rows_initializer(name, layer.rows)},\n    .inputs = {inputs},\n    .units = {units},\n}};\n"
         f"static const struct embedded_gru_state {name}_state = {{\n"
         f"    .acc_q17 = {name}_acc_q17,\n    .h_q15 = {name}_h_q15,\n    .h_before_q15 = {name}_h_before_q15,\n}};\n"
     )
@@ -70,12 +69,28 @@ def dense_part(name: str, layer: DenseLayer, u: str, acc: str, logits: str) -> P
         logits: Where a linear layer writes.
     """
     rows = layer.rows
+    assert isinstance(rows, Rows)
     linear = layer.activation == "linear"
     result = logits if linear else f"{name}_y_q15"
     definitions = (
         f"/* {name}: {layer.activation}, I = {rows.inputs}, O = {rows.outputs} */\n"
-        + rows_constants(name, rows, rows.inputs, "")
+        + _rows_constants(name, rows, rows.inputs, "")
         + ("" if linear else buffer("int16_t", result, rows.outputs, "[O]"))
-        + f"static const struct rows {name} = {rows_initializer(name, rows)};\n"
+        + f"static const struct rows {name} = {_rows_initializer(name, rows)};\n"
     )
     return Part(definitions, f"dense_{layer.activation}(&{name}, {u}, {rows.inputs}, {acc}, {result});", result)
+
+
+def _rows_constants(name: str, rows: Rows, inputs: int, order: str) -> str:
+    blocks, states, suffix = padded(rows.outputs) // ROWS_BLOCK, rows.inputs - inputs, f"; {order}" if order else ""
+    state = f", then [{blocks}][{states}] of the state" if states else ""
+    codes = f"[{blocks}][{inputs}] of the input{state}: four rows in a word, row 0 lowest, 4 w + 4{suffix}"
+    return (
+        constant(f"{name}_codes", pack_codes(rows.weight_q2, inputs), codes)
+        + constant(f"{name}_bias_q17", pack_bias(rows.bias_q17), f"[{blocks}][4]{suffix}")
+        + constant(f"{name}_shift", pack_shift(rows.shift), f"[{rows.outputs}] Q17 to Q15 with the row's scale{suffix}")
+    )
+
+
+def _rows_initializer(name: str, rows: Rows) -> str:
+    return f"{{{name}_codes, {name}_bias_q17, {name}_shift, {rows.outputs}}}"

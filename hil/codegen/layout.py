@@ -5,20 +5,14 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from hil.artefact import AnyRows, ByteRows
 from hil.fixed import Int
 
 ROWS_BLOCK = 4
 """Rows that the kernel takes at a time; ``ROWS_BLOCK`` of firmware/kernels/rows.h."""
 
 
-CODE_OF_ZERO, BYTE_CODE_OF_ZERO = 4, 128
-"""A code is the weight's ``weight_q2`` (or ``weight_q7``) plus this, so that none is negative."""
-
-
-def code_of_zero(rows: AnyRows) -> int:
-    """The code of a weight of 0 in these rows."""
-    return BYTE_CODE_OF_ZERO if isinstance(rows, ByteRows) else CODE_OF_ZERO
+CODE_OF_ZERO = 4
+"""A code is the weight's ``weight_q2`` plus this, so that none is negative."""
 
 
 def padded(rows: int) -> int:
@@ -26,29 +20,28 @@ def padded(rows: int) -> int:
     return -(-rows // ROWS_BLOCK) * ROWS_BLOCK
 
 
-def pack_codes(weight: npt.NDArray[np.int8], inputs: int, zero: int = CODE_OF_ZERO) -> npt.NDArray[np.uint32]:
+def pack_codes(weight_q2: npt.NDArray[np.int8], inputs: int) -> npt.NDArray[np.uint32]:
     """
-    Weights as the words that the kernel reads: the codes of four rows in one column, row 0 lowest.
+    Weights as the words that the kernel reads: the codes ``4 w + 4`` of four rows in one column, row 0 lowest.
 
     Args:
-        weight: [R, U] int8; rows of zeros fill the last block.
+        weight_q2: [R, U] int8; rows of zeros fill the last block.
         inputs: D of the U columns belong to the input and come first, for all blocks; the state's follow.
-        zero: Code of a weight of 0.
 
     Returns:
         [ceil(R / 4) * U] uint32: [B, D] words, then [B, U - D].
     """
-    outputs, columns = weight.shape
-    codes = np.full((padded(outputs), columns), zero, np.uint32)
-    codes[:outputs] += weight.astype(np.uint32)
+    outputs, columns = weight_q2.shape
+    codes = np.full((padded(outputs), columns), CODE_OF_ZERO, np.uint32)
+    codes[:outputs] += weight_q2.astype(np.uint32)
     shifts = 8 * np.arange(ROWS_BLOCK, dtype=np.uint32)
     words = (codes.reshape(-1, ROWS_BLOCK, columns) << shifts[:, None]).sum(axis=1, dtype=np.uint32)
     return np.concatenate([words[:, :inputs].ravel(), words[:, inputs:].ravel()])
 
 
-def pack_bias(bias: Int) -> npt.NDArray[np.int32]:
+def pack_bias(bias_q17: Int) -> npt.NDArray[np.int32]:
     """[R] int32 to [4 ceil(R / 4)] with zeros behind."""
-    return np.pad(bias, (0, padded(bias.size) - bias.size)).astype(np.int32)
+    return np.pad(bias_q17, (0, padded(bias_q17.size) - bias_q17.size)).astype(np.int32)
 
 
 def pack_shift(shift: Int) -> npt.NDArray[np.uint8]:

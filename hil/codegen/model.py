@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from hil.artefact import Artefact, EmbeddedGruLayer, Gru8Layer, RecurrentLayer
+from hil.artefact import Artefact, EmbeddedGruLayer, Gru8Layer, RecurrentLayer, Rows
 from hil.codegen.c_text import buffer, hash_bytes
 from hil.codegen.frontend import frontend_buffers, frontend_constants
-from hil.codegen.gate_layers import gru8_part
+from hil.codegen.gate_layers import byte_dense_part, gru8_part
 from hil.codegen.layers import Part, dense_part, embedded_gru_part
 from hil.codegen.layout import padded
 
@@ -22,6 +22,7 @@ _TEXT = """\
 
 #include <stddef.h>
 
+#include "kernels/byte_dense.h"
 #include "kernels/dense.h"
 #include "kernels/embedded_gru.h"
 #include "kernels/gru8.h"
@@ -181,7 +182,8 @@ def _dense_parts(artefact: Artefact) -> Sequence[Part]:
     parts: list[Part] = []
     for i, layer in enumerate(artefact.dense):
         u = parts[-1].result if parts else "readout_q15"
-        parts.append(dense_part(f"dense{i}", layer, u, "dense_acc_q17", "logits_q15"))
+        part = dense_part if isinstance(layer.rows, Rows) else byte_dense_part
+        parts.append(part(f"dense{i}", layer, u, "dense_acc", "logits_q15"))
     return parts
 
 
@@ -190,7 +192,7 @@ def _shared_buffers(artefact: Artefact) -> str:
     return (
         buffer("int32_t", "sum_q15", artefact.recurrent[-1].units, "[LAST_UNITS] last state summed over time")
         + buffer("int16_t", "readout_q15", artefact.recurrent[-1].units, "[LAST_UNITS]")
-        + buffer("int32_t", "dense_acc_q17", sums, "scratch of the dense layers")
+        + buffer("int32_t", "dense_acc", sums, "scratch of the dense layers")
     )
 
 
