@@ -25,6 +25,7 @@ from hil.experiment.feature_file import save_features
 COMMANDS = (
     "bench",
     "build",
+    "calibrate",
     "data",
     "demo",
     "doctor",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 import hil as package
+from hil.cli.calibrate import calibrate
 from hil.cli.common import (
     COMPILER,
     DEBUG,
@@ -242,6 +243,7 @@ def bench(
 
 
 hil.add_command(emulate)
+hil.add_command(calibrate)
 
 
 @hil.command(short_help="Rigs known by name", epilog=examples("hil rigs"))

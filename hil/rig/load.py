@@ -53,3 +53,9 @@ def load_rig(name_or_path: str | Path, *, fast_load: bool = False, chip_erase: b
     """
     file = load_rig_file(name_or_path)
     return EmulatorRig(file, f"--rig {name_or_path}", fast_load=fast_load, chip_erase=chip_erase)
+
+
+def model_of(file: RigFile) -> Rig:
+    """The emulated chip that stands for a rig: its chip, its wiring, a serial number of its own."""
+    model = RigFile(f"{file.name}-model", "emulator", chip=file.chip, board=file.board, timeout_s=10.0)
+    return EmulatorRig(model, f"the model of {file.name}", fast_load=True)
