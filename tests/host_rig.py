@@ -77,6 +77,9 @@ class HostRig:
         self._device = Device(port, self.name, timeout_s=self._timeout_s, tier=self.tier)
         return self.wrap(self._device)
 
+    def real_time(self) -> None:
+        """The process runs in real time anyway."""
+
     def stream(self) -> None:
         """A pipe always delivers."""
 

@@ -31,6 +31,7 @@ COMMANDS = (
     "doctor",
     "emulate",
     "flash",
+    "mlperf",
     "quantize",
     "report",
     "rigs",

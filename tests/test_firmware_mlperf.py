@@ -199,12 +199,8 @@ def test_a_model_without_room_says_so(without_input):
 
 def test_listening_takes_the_buffer(program):
     """A clip loaded before it is not inferred from after it."""
-    listen = requests(
-        (
-            Kind.LISTEN,
-            dict(sequence=1, flags=0, smooth_log2=0, hold=0, frames=FRAMES, hop=1, margin=0, quiet=0, reserved=0),
-        )
-    )
+    how = {"sequence": 1, "frames": FRAMES, "hop": 1, "flags": 0, "smooth_log2": 0, "hold": 0, "margin": 0, "quiet": 0}
+    listen = requests((Kind.LISTEN, how))
     said = "".join(f"{command}%" for command in loading(features().tobytes())).encode()
     items = talk(program, said + listen + b"infer 1 0%")
     assert [item.kind for item in items if isinstance(item, Frame)][1:] == [Kind.IS_HELLO, Kind.LISTENING]

@@ -27,6 +27,7 @@ from hil.cli.common import (
 )
 from hil.cli.data import data
 from hil.cli.emulate import emulate
+from hil.cli.mlperf import mlperf
 from hil.cli.train import train
 from hil.errors import UsageError
 
@@ -244,6 +245,7 @@ def bench(
 
 hil.add_command(emulate)
 hil.add_command(calibrate)
+hil.add_command(mlperf)
 
 
 @hil.command(short_help="Rigs known by name", epilog=examples("hil rigs"))

@@ -192,6 +192,10 @@ class EmulatedBoard:
         if kind is None:
             self._check()
 
+    def keep_pace(self) -> None:
+        """From now on as with ``realtime``."""
+        self._realtime = True
+
     @property
     def port(self) -> str:
         """Path of the serial port for the host; open it with pyserial."""

@@ -237,6 +237,11 @@ class Conversation:
             self._port.baudrate = baud
         self._bytes = self._frames = 0
 
+    @property
+    def port(self) -> str:
+        """Name or URL of the port."""
+        return str(self._port.port)
+
     def close(self) -> None:
         """Close the port; harmless if it is gone."""
         with suppress(*_SERIAL_ERRORS):

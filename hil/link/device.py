@@ -268,6 +268,11 @@ class Device:
         while True:
             self._talk.raise_refusal(self._talk.next(deadline, "FAULT"), Kind.CRASH.name)
 
+    @property
+    def port(self) -> str:
+        """Name or URL of the port, for another program after `close`."""
+        return self._talk.port
+
     def close(self) -> None:
         """Close the port; harmless if it is gone."""
         self._talk.close()

@@ -133,6 +133,13 @@ class Rig(Protocol):
         Only the emulated line has to be told; its cycle counts then depend on when the host sends.
         """
 
+    def real_time(self) -> None:
+        """
+        After `open`: the device's time keeps pace with the clock on the wall, as it does on any board.
+
+        Only the emulated chip has to be told; its cycle counts then depend on when the host sends.
+        """
+
     def close(self) -> None:
         """Let go of everything; harmless when repeated."""
 

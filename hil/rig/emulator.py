@@ -142,6 +142,12 @@ class EmulatorRig:
             raise RigNotFound(self.name, "nothing runs on the emulated chip yet: flash a firmware first")
         self.board.ask(lambda emulator: emulator.set_line_rate(True))
 
+    def real_time(self) -> None:
+        """Hold the chip's time to the clock on the wall.  Raises `RigNotFound` before `flash`."""
+        if self.board is None:
+            raise RigNotFound(self.name, "nothing runs on the emulated chip yet: flash a firmware first")
+        self.board.keep_pace()
+
     def close(self) -> None:
         """Close the port and end the chip."""
         if self._device:
