@@ -10,6 +10,9 @@ What can go wrong, sorted by who has to act.
     - RigNotFound
     - PortLost
     - PortBusy
+    - RigBusy          another run has the board
+    - SeveralMatch     more than one board fits the rig's file
+    - Quarantined      the board could not be recovered
     - LinkTimeout
       - GarbledLine
     - FlashError
@@ -17,6 +20,7 @@ What can go wrong, sorted by who has to act.
       - FlashLocked    the region is locked
       - ChipProtected  the security bit is set
       - PowerLost      the target stopped answering in mid-work
+      - ProbeLost      the debug probe went away in mid-work
   - DeviceError        the firmware answered, and the answer is wrong
     - ProtocolError
     - WrongFirmware
@@ -122,10 +126,60 @@ class PortLost(RigError):
 
 
 class PortBusy(RigError):
-    """Another program holds the serial port."""
+    """
+    Another program holds the serial port.
 
-    def __init__(self, rig: str, port: str):
-        super().__init__(rig, f"{port} is in use by another program. Close it, then try again.")
+    Attributes:
+        holder: Which one, "" if this user may not see it.
+    """
+
+    def __init__(self, rig: str, port: str, holder: str = ""):
+        self.holder = holder
+        super().__init__(rig, f"{port} is in use by {holder or 'another program'}. Close it, then try again.")
+
+
+class RigBusy(RigError):
+    """
+    Another run has the board.
+
+    Attributes:
+        holder: Which one.
+    """
+
+    def __init__(self, rig: str, what: str, holder: str):
+        self.holder = holder
+        super().__init__(rig, f"{what} is in use by {holder}. Wait for it to end, or end it; nothing was touched.")
+
+
+class SeveralMatch(RigError):
+    """
+    More than one probe or port fits a rig's file.
+
+    Attributes:
+        candidates: Those that fit.
+    """
+
+    def __init__(self, rig: str, what: str, candidates: Iterable[str], todo: str):
+        self.candidates = list(candidates)
+        super().__init__(rig, f"{len(self.candidates)} {what}: {'; '.join(self.candidates)}. {todo}")
+
+
+class Quarantined(RigError):
+    """
+    A board that could not be recovered is kept out of use.
+
+    Attributes:
+        probe: Id of its probe.
+        tried: What was done to recover it.
+    """
+
+    def __init__(self, rig: str, probe: str, since: str, why: str, tried: Iterable[str]):
+        self.probe, self.tried = probe, list(tried)
+        super().__init__(
+            rig,
+            f"the board behind probe {probe} is in quarantine since {since}: {why} "
+            f"(tried: {'; '.join(self.tried)}). Look at it, then let it back in: `hil doctor {rig} --release`.",
+        )
 
 
 class FlashError(RigError):
@@ -188,6 +242,17 @@ class PowerLost(FlashError):
             rig,
             f"the target stopped answering while {doing}: its power failed or its cable came off. "
             f"What its flash holds now is incomplete. Check supply and cable, then flash again.",
+        )
+
+
+class ProbeLost(FlashError):
+    """The debug probe went away in mid-work."""
+
+    def __init__(self, rig: str, doing: str):
+        super().__init__(
+            rig,
+            f"the debug probe vanished while {doing}. What the chip's flash holds now is incomplete. "
+            f"Check the probe's USB cable, then flash again.",
         )
 
 

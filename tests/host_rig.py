@@ -16,6 +16,7 @@ from hil.firmware import Firmware
 from hil.firmware.host import compile_host_app
 from hil.link.device import Device
 from hil.rig import FlashReport
+from hil.rig.file import Stages
 from hil.trace import Tier
 
 
@@ -27,7 +28,8 @@ class HostRig:
         wrap: Gets each device that is opened; returns the one to use.
     """
 
-    name, tier, reason, clock, chip, sha256, baud = "host", Tier.HOST, "a test", "open-loop", "host", "0" * 64, 115_200
+    name, tier, reason, clock, chip, sha256 = "host", Tier.HOST, "a test", "open-loop", "host", "0" * 64
+    wiring, bauds, features, stages = Board(), (), ("exact",), Stages()
 
     def __init__(self, sources: Mapping[str, str], folder: Path, timeout_s: float = 5.0) -> None:
         self._program = compile_host_app(sources, folder)
@@ -79,6 +81,9 @@ class HostRig:
 
     def real_time(self) -> None:
         """The process runs in real time anyway."""
+
+    def restart(self) -> None:
+        self.flash(None)
 
     def stream(self) -> None:
         """A pipe always delivers."""

@@ -102,10 +102,10 @@ def test_a_missing_rig_file_is_a_usage_error(tmp_path: Path) -> None:
     ("change", "words"),
     [
         (("kind", "knid"), "unknown key 'knid'; did you mean 'kind'"),
-        (('"emulator"', '"board"'), "none of 'emulator'"),
+        (('"emulator"', '"boad"'), "none of 'board', 'renode', 'emulator'; did you mean 'board'"),
         (("00000004", "0000000"), "serial = .* is not 32"),
         (("timeout_s = 2", "timeout_s = 0"), "timeout_s = 0"),
-        (("timeout_s = 2", "baud = 100"), "baud = 100"),
+        (("timeout_s = 2", "bauds = [100]"), r"bauds = \[100\]"),
         (("timeout_s = 2", 'chip = "atsamd21j19a"'), "unknown chip 'atsamd21j19a'; did you mean"),
         (("timeout_s = 2", "[board]\nsercon = 3"), r"unknown key 'sercon' in \[board\]; did you mean 'sercom'"),
     ],

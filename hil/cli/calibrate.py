@@ -11,6 +11,7 @@ from hil.cli.common import COMPILER, FAST_LOAD, OUT, RIG, examples, opened, opti
 
 if TYPE_CHECKING:
     from hil.experiment.calibrate import Calibration
+    from hil.rig import RigRequest
 
 EXIT_DIFFERENT = 1
 """As `hil.cli.EXIT_DIFFERENT`: with ``--limit``, the model is further off."""
@@ -32,7 +33,7 @@ _WIDE = 120
 @click.option("--limit", type=click.FloatRange(0), help="Largest error in percent that is accepted.")
 def calibrate(
     out: Path | None,
-    rig: str,
+    rig: RigRequest,
     compiler: str | None,
     fast_load: bool,
     effects: tuple[str, ...],
@@ -48,7 +49,7 @@ def calibrate(
     """
     from hil.experiment.calibrate import run_calibration
 
-    with opened(out or Path("build") / f"calibrate-{Path(rig).stem}", force=False) as ws:
+    with opened(out or Path("build") / f"calibrate-{Path(rig.name).stem}", force=False) as ws:
         done = run_calibration(ws, rig, compiler, effects=effects, repeats=repeats, fast_load=fast_load)
         _show(done, ws.folder)
     return EXIT_DIFFERENT if limit is not None and abs(done.worst.error_percent) > limit else 0

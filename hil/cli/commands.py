@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from hil.experiment.result import Result
     from hil.experiment.workspace import Workspace
     from hil.recipe import Recipe
+    from hil.rig import RigRequest
 
 
 @click.group(
@@ -77,7 +78,7 @@ def quantize(model: str, out: Path | None, force: bool) -> None:
     epilog=examples("hil build models/keyword-demo", "hil build models/keyword-demo --compiler zig"),
 )
 @options(MODEL, OUT, RIG, COMPILER, FORCE)
-def build(model: str, out: Path | None, rig: str, compiler: str | None, force: bool) -> None:
+def build(model: str, out: Path | None, rig: RigRequest, compiler: str | None, force: bool) -> None:
     """
     C from the artefact, and the ELF: sizes by section, checked against the chip.
 
@@ -85,17 +86,18 @@ def build(model: str, out: Path | None, rig: str, compiler: str | None, force: b
     """
     from hil.cli.show import show_firmware
     from hil.experiment.device_stages import make_firmware
+    from hil.rig import target_of
 
     recipe = find_recipe(model)
     with workspace(recipe, out, force) as ws:
-        show_firmware(make_firmware(recipe, ws, compiler, rig))
+        show_firmware(make_firmware(recipe, ws, compiler, target_of(rig)))
 
 
 @hil.command(short_help="ELF onto a rig", epilog=examples("hil flash models/keyword-demo --rig emulator"))
 @options(MODEL, OUT, RIG, COMPILER, FORCE, FAST_LOAD)
 @click.option("--chip-erase", is_flag=True, help="Erase the whole chip first, also a protected one.")
 def flash(
-    model: str, out: Path | None, rig: str, compiler: str | None, force: bool, fast_load: bool, chip_erase: bool
+    model: str, out: Path | None, rig: RigRequest, compiler: str | None, force: bool, fast_load: bool, chip_erase: bool
 ) -> None:
     """
     Put the firmware on a rig, read it back, and see that it answers.
@@ -103,17 +105,21 @@ def flash(
     pyOCD does it, on a board as on the emulator, whose chip ends with the command.
     """
     from hil.cli.show import show_hello
-    from hil.experiment.device_stages import make_firmware
-    from hil.experiment.run import connect
-    from hil.rig import load_rig
+    from hil.experiment.device_stages import make_firmware, opened_rig
+    from hil.rig import connect
 
     recipe = find_recipe(model)
-    opened = load_rig(rig, fast_load=fast_load, chip_erase=chip_erase)
-    with workspace(recipe, out, force) as ws, opened:
-        firmware = make_firmware(recipe, ws, compiler, rig)
-        report = opened.flash(firmware)
-        ws.progress.say(f"{opened.name}: {report.how}, {report.bytes} bytes in {report.seconds:.1f} s")
-        show_hello(connect(opened, firmware)[1])
+    with (
+        workspace(recipe, out, force) as ws,
+        opened_rig(ws, rig, fast_load=fast_load, chip_erase=chip_erase) as running,
+    ):
+        firmware = make_firmware(recipe, ws, compiler, running)
+        report = running.flash(firmware)
+        ws.progress.say(f"{running.name}: {report.how}, {report.bytes} bytes in {report.seconds:.1f} s")
+        made = connect(running, firmware)
+        for note in (*report.notes, *made.notes):
+            ws.progress.say(f"note: {note}")
+        show_hello(made.hello)
 
 
 @hil.command(
@@ -142,7 +148,7 @@ def flash(
 def run(
     model: str,
     out: Path | None,
-    rig: str,
+    rig: RigRequest,
     compiler: str | None,
     force: bool,
     fast_load: bool,
@@ -198,7 +204,7 @@ def report(model: str, out: Path | None) -> None:
 def bench(
     model: str | None,
     out: Path | None,
-    rig: str,
+    rig: RigRequest,
     compiler: str | None,
     fast_load: bool,
     inputs: int | None,
@@ -274,7 +280,9 @@ def doctor(rig: str | None) -> int:
 )
 @click.argument("model", default=DEMO_MODEL)
 @options(OUT, RIG, COMPILER, FORCE, TRAININGS, FAST_LOAD)
-def demo(model: str, out: Path | None, rig: str, compiler: str | None, force: bool, jobs: int, fast_load: bool) -> int:
+def demo(
+    model: str, out: Path | None, rig: RigRequest, compiler: str | None, force: bool, jobs: int, fast_load: bool
+) -> int:
     """Everything, from data to report; stages that have not changed are skipped."""
     from hil.experiment.device_stages import make_gain
     from hil.experiment.stages import make_data, make_features, make_models
@@ -289,7 +297,7 @@ def demo(model: str, out: Path | None, rig: str, compiler: str | None, force: bo
         return _run(recipe, ws, rig, compiler, fast_load)
 
 
-def check_bench(rig: str, compiler: str | None, fast_load: bool) -> None:
+def check_bench(rig: RigRequest, compiler: str | None, fast_load: bool) -> None:
     """Whatever would fail after minutes of training fails now.  Raises `RigError`, `UsageError` or `ToolError`."""
     from hil.firmware import find_compiler
     from hil.probe.flash import find_pyocd
@@ -301,7 +309,7 @@ def check_bench(rig: str, compiler: str | None, fast_load: bool) -> None:
         find_pyocd()
 
 
-def _run(recipe: Recipe, ws: Workspace, rig: str, compiler: str | None, fast_load: bool) -> int:
+def _run(recipe: Recipe, ws: Workspace, rig: RigRequest, compiler: str | None, fast_load: bool) -> int:
     from hil.experiment.device_stages import make_run
 
     result = make_run(recipe, ws, rig, compiler, fast_load)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from hil.cli.options import rig_option
 from hil.errors import UsageError, suggest
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ MODEL = click.argument("model")
 OUT = click.option("--out", type=click.Path(path_type=Path), help="Folder for results.  [default: build/NAME]")
 FORCE = click.option("--force", is_flag=True, help="Do stages again even if nothing has changed.")
 TRAININGS = click.option("--jobs", type=click.IntRange(1), default=2, show_default=True, help="Trainings at once.")
-RIG = click.option("--rig", default="emulator", show_default=True, help="Name (see `hil rigs`) or a .toml file.")
+RIG = rig_option
+RIG_FILE = click.option("--rig", default="emulator", show_default=True, help="Name (see `hil rigs`) or a .toml file.")
 COMPILER = click.option(
     "--compiler",
     type=click.Choice(["gcc", "zig"]),

@@ -17,7 +17,7 @@ from rich.table import Table
 from hil.errors import HilError, UsageError
 from hil.firmware import find_compiler
 from hil.firmware.compiler import NAMES, cache_folder
-from hil.rig import load_rig, load_rig_file
+from hil.rig import load_rig
 
 _OLDEST_PYTHON = (3, 10)
 
@@ -117,12 +117,11 @@ def _answer(rig: str) -> str:
     from hil.experiment.run import connect
     from hil.firmware import compile_firmware
 
-    file = load_rig_file(rig)
-    with tempfile.TemporaryDirectory() as folder, load_rig(rig) as opened:
+    with tempfile.TemporaryDirectory() as folder, load_rig(rig, fallback=False) as opened:
         firmware = compile_firmware(
             bench_sources(1, 1, ["softsign_q15"]),
-            chip=chip(file.chip),
-            board=file.board,
+            chip=chip(opened.chip),
+            board=opened.wiring,
             compiler=find_compiler(),
             optimize="2",
             out=Path(folder),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from hil.cli.common import RIG, examples, options
+from hil.cli.common import RIG_FILE, examples, options
 from hil.errors import UsageError
 
 TABLE_ONLY = Path("-")
@@ -30,7 +30,7 @@ _PROGRAM = click.Path(path_type=Path, exists=True, dir_okay=False)
     ),
 )
 @click.argument("program", required=False, type=_PROGRAM)
-@options(RIG)
+@options(RIG_FILE)
 @click.option("--probe", is_flag=True, help="With a debug probe that pyOCD finds: `pyocd list`.")
 @click.option(
     "--serial", help="The chip's serial number and the probe's id, 32 hexadecimal digits.  [default: the rig's]"

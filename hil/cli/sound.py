@@ -11,6 +11,7 @@ from rich.table import Table
 
 from hil.artefact import Artefact
 from hil.experiment.bench import Bench
+from hil.experiment.device_stages import RigName
 from hil.experiment.listen import AudioRun, Stream
 from hil.experiment.sound_bench import FrontEndCost, LinkSpeed, bench_frontends, bench_link
 from hil.experiment.workspace import Workspace
@@ -21,7 +22,7 @@ SHOWN = 3
 """Differences that are printed."""
 
 
-def run_clips(recipe: Recipe, ws: Workspace, rig: str, compiler: str | None, fast_load: bool) -> int:
+def run_clips(recipe: Recipe, ws: Workspace, rig: RigName, compiler: str | None, fast_load: bool) -> int:
     """``hil run --mode audio``; returns the exit code."""
     from hil.experiment.listen_stages import make_audio_run
 
@@ -31,7 +32,7 @@ def run_clips(recipe: Recipe, ws: Workspace, rig: str, compiler: str | None, fas
 
 
 def run_inputs(
-    recipe: Recipe, ws: Workspace, rig: str, compiler: str | None, files: Sequence[Path], fast_load: bool
+    recipe: Recipe, ws: Workspace, rig: RigName, compiler: str | None, files: Sequence[Path], fast_load: bool
 ) -> int:
     """``hil run --input``; returns the exit code."""
     from hil.experiment import listen_stages
@@ -84,7 +85,7 @@ def _show_differences(streams: Sequence[Stream], console: Console) -> None:
         console.print(f"differs: {first}", highlight=False, markup=False, soft_wrap=True)
 
 
-def show_frontend_bench(ws: Workspace, rig: str, compiler: str | None, repeats: int, fast_load: bool) -> None:
+def show_frontend_bench(ws: Workspace, rig: RigName, compiler: str | None, repeats: int, fast_load: bool) -> None:
     """``hil bench frontend``."""
     bench, costs = bench_frontends(ws, rig, compiler, repeats, fast_load)
     _show_costs(bench, costs)
@@ -101,14 +102,13 @@ def _show_costs(bench: Bench, costs: Sequence[FrontEndCost]) -> None:
     Console().print(table)
 
 
-def show_link_bench(ws: Workspace, rig_name: str, compiler: str | None, baud: int | None, fast_load: bool) -> None:
+def show_link_bench(ws: Workspace, rig_name: RigName, compiler: str | None, baud: int | None, fast_load: bool) -> None:
     """``hil bench link``."""
-    from hil.experiment.device_stages import compile_bench
+    from hil.experiment.device_stages import compile_bench, opened_rig
     from hil.experiment.sound_bench import DEFAULT_BAUD
-    from hil.rig import load_rig
 
-    firmware = compile_bench(ws, rig_name, compiler, inputs=8, units=8, kernels=("softsign_q15",))
-    with load_rig(rig_name, fast_load=fast_load) as rig:
+    with opened_rig(ws, rig_name, fast_load=fast_load) as rig:
+        firmware = compile_bench(ws, rig, compiler, inputs=8, units=8, kernels=("softsign_q15",))
         speed = bench_link(firmware, rig, baud or DEFAULT_BAUD, ws.progress)
     _show_speed(speed)
 

@@ -134,7 +134,7 @@ def measure(
         units,
         firmware.elf_sha256,
         cycles,
-        rig.baud,
+        hello.baud,
         throughput,
     )
 

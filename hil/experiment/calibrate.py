@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from hil.chips import chip
 from hil.codegen import CalibrationKernel, calibration_kernels, emit_calibration
 from hil.errors import DeviceError, RigError
+from hil.experiment.device_stages import RigName, opened_rig
 from hil.experiment.progress import Progress
 from hil.experiment.run import connect
 from hil.experiment.workspace import Workspace, write_text
 from hil.firmware import Firmware, compile_firmware, find_compiler
 from hil.link.device import Benched
-from hil.rig import Rig, load_rig, load_rig_file, model_of
+from hil.rig import Rig, model_of
 from hil.trace import Tier
 
 CALIBRATION = "calibration.json"
@@ -103,7 +104,7 @@ class Calibration:
 
 def run_calibration(
     ws: Workspace,
-    rig_name: str,
+    rig_name: RigName,
     compiler: str | None,
     *,
     effects: Sequence[str] = (),
@@ -124,19 +125,18 @@ def run_calibration(
         RigError, DeviceError: The rig failed, or an interrupt fell into a window; names the effect.
     """
     kernels = calibration_kernels(effects)
-    file = load_rig_file(rig_name)
-    with ws.progress.task("compiling") as update:
-        firmware = compile_firmware(
-            emit_calibration(kernels),
-            chip=chip(file.chip),
-            board=file.board,
-            compiler=find_compiler(compiler),
-            optimize=_OPTIMIZE,
-            out=ws.path("calibrate"),
-            progress=update,
-        )
-    with load_rig(rig_name, fast_load=fast_load) as rig:
-        done = calibrate(firmware, rig, model_of(file), kernels, repeats, ws.progress)
+    with opened_rig(ws, rig_name, fast_load=fast_load) as rig:
+        with ws.progress.task("compiling") as update:
+            firmware = compile_firmware(
+                emit_calibration(kernels),
+                chip=chip(rig.chip),
+                board=rig.wiring,
+                compiler=find_compiler(compiler),
+                optimize=_OPTIMIZE,
+                out=ws.path("calibrate"),
+                progress=update,
+            )
+        done = calibrate(firmware, rig, model_of(rig), kernels, repeats, ws.progress)
     write_text(ws.path(CALIBRATION), done.to_json())
     return done
 

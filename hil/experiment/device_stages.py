@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from hil.artefact import load_artefact
@@ -21,7 +22,7 @@ from hil.experiment.workspace import Manifest, Workspace, write_text
 from hil.firmware import Firmware, compile_firmware, find_compiler, load_firmware
 from hil.float_model import FloatModel, load_float_model
 from hil.recipe import Recipe
-from hil.rig import load_rig, load_rig_file
+from hil.rig import Rig, RigRequest, Target, load_rig
 from hil.trace import Tier
 
 ELF, FIRMWARE, RESULT, BENCH = "firmware.elf", "firmware.json", "result.json", "bench.json"
@@ -29,15 +30,25 @@ GAIN = "gain.json"
 GAIN_KERNELS = (EGRU, FLOAT_GRU_KERNEL)
 GAIN_REPEATS = 8
 DEFAULT_CHIP = "atsamd21j18a"
+RigName = str | RigRequest
 _DEVICE_CODE = ("codegen", "features", "firmware", "firmware/", "fixed.py", "chips.py")
 _RUN_CODE = ("link", "rig", "probe", "emulator", "quant", "experiment", "trace.py")
 
 
-def make_firmware(recipe: Recipe, ws: Workspace, compiler: str | None, rig: str) -> Firmware:
-    """
-    Stage ``firmware``: C from the folder's artefact, compiled for the recipe's chip and the rig's wiring.
+@contextmanager
+def opened_rig(ws: Workspace, rig: RigName, *, fast_load: bool = False, chip_erase: bool = False) -> Iterator[Rig]:
+    """The rig that a name leads to, said where the user sees it.  Raises as `hil.rig.load_rig`."""
+    with load_rig(rig, fast_load=fast_load, chip_erase=chip_erase) as opened:
+        ws.progress.say(f"rig: {opened.name} ({opened.tier.value}): {opened.reason}")
+        yield opened
 
-    A program that is already there is taken without a compiler, unless one is asked for.
+
+def make_firmware(recipe: Recipe, ws: Workspace, compiler: str | None, rig: Target) -> Firmware:
+    """
+    Stage ``firmware``: C from the folder's artefact, compiled for the rig's chip and wiring.
+
+    The recipe's chip counts for its memory: the rig's may be in another package.  A program that is already there is
+    taken without a compiler, unless one is asked for.
 
     Raises:
         ArtefactError: The artefact is missing, damaged or too new.
@@ -46,10 +57,10 @@ def make_firmware(recipe: Recipe, ws: Workspace, compiler: str | None, rig: str)
     """
     artefact = load_artefact(ws.path(ARTEFACT))
     _note_changes(recipe, ws)
-    board = load_rig_file(rig).board
+    board, chip_name = rig.wiring, chip_for(recipe.build.chip, rig)
     inputs = {
         "artefact": artefact.sha256(),
-        "chip": recipe.build.chip,
+        "chip": chip_name,
         "optimize": recipe.build.optimize,
         "board": values_sha256(board),
         "compiler": _compiler_name(ws, compiler),
@@ -57,7 +68,7 @@ def make_firmware(recipe: Recipe, ws: Workspace, compiler: str | None, rig: str)
     }
 
     def make(folder: Path) -> dict[str, str]:
-        _compile(ws, emit_c(artefact, audio=True), recipe.build.chip, board, compiler, recipe.build.optimize, folder)
+        _compile(ws, emit_c(artefact, audio=True), chip_name, board, compiler, recipe.build.optimize, folder)
         return {}
 
     ws.stage("firmware", inputs, [ELF, FIRMWARE], make)
@@ -96,7 +107,13 @@ def _compile(
         )
 
 
-def make_run(recipe: Recipe, ws: Workspace, rig_name: str, compiler: str | None, fast_load: bool = False) -> Result:
+def chip_for(wanted: str, rig: Target) -> str:
+    """The rig's chip if its memories are as large as the wanted one's, else the wanted one, which the rig refuses."""
+    one, other = chip(wanted), chip(rig.chip)
+    return rig.chip if (one.flash_bytes, one.ram_bytes) == (other.flash_bytes, other.ram_bytes) else wanted
+
+
+def make_run(recipe: Recipe, ws: Workspace, rig_name: RigName, compiler: str | None, fast_load: bool = False) -> Result:
     """
     Stages ``firmware`` and ``run``: the test sequences through a rig, compared with the twin.
 
@@ -110,8 +127,8 @@ def make_run(recipe: Recipe, ws: Workspace, rig_name: str, compiler: str | None,
     features = load_features(ws.path(FEATURES))
     if features.frontend.frames != artefact.frontend.frames or features.labels != artefact.labels:
         raise ArtefactError(ws.path(ARTEFACT), "was made from other features: run `hil quantize MODEL` again")
-    firmware = make_firmware(recipe, ws, compiler, rig_name)
-    with load_rig(rig_name, fast_load=fast_load) as rig:
+    with opened_rig(ws, rig_name, fast_load=fast_load) as rig:
+        firmware = make_firmware(recipe, ws, compiler, rig)
         inputs = {
             "artefact": artefact.sha256(),
             "features": file_sha256(ws.path(FEATURES)),
@@ -132,7 +149,7 @@ def make_run(recipe: Recipe, ws: Workspace, rig_name: str, compiler: str | None,
 
 def run_bench(
     ws: Workspace,
-    rig_name: str,
+    rig_name: RigName,
     compiler: str | None,
     *,
     inputs: int,
@@ -156,8 +173,8 @@ def run_bench(
         UsageError: No such kernel, or a shape that is too large.
         HilError: As `make_run`.
     """
-    firmware = compile_bench(ws, rig_name, compiler, inputs=inputs, units=units, kernels=kernels, chip_name=chip_name)
-    with load_rig(rig_name, fast_load=fast_load) as rig:
+    with opened_rig(ws, rig_name, fast_load=fast_load) as rig:
+        firmware = compile_bench(ws, rig, compiler, inputs=inputs, units=units, kernels=kernels, chip_name=chip_name)
         done = measure(firmware, rig, ws.progress, inputs=inputs, units=units, kernels=kernels, repeats=repeats)
     write_text(ws.path(BENCH), done.to_json())
     return done
@@ -165,7 +182,7 @@ def run_bench(
 
 def compile_bench(
     ws: Workspace,
-    rig_name: str,
+    rig: Target,
     compiler: str | None,
     *,
     inputs: int,
@@ -174,12 +191,12 @@ def compile_bench(
     chip_name: str | None = None,
 ) -> Firmware:
     """The firmware of `run_bench`.  Arguments and errors as there."""
-    file = load_rig_file(rig_name)
     sources = bench_sources(inputs, units, kernels)
-    return _compile(ws, sources, chip_name or file.chip, file.board, compiler, "2", ws.path("bench"))
+    built_for = chip_for(chip_name or rig.chip, rig)
+    return _compile(ws, sources, built_for, rig.wiring, compiler, "2", ws.path("bench"))
 
 
-def make_gain(recipe: Recipe, ws: Workspace, rig_name: str, compiler: str | None, fast_load: bool = False) -> Bench:
+def make_gain(recipe: Recipe, ws: Workspace, rig_name: RigName, compiler: str | None, fast_load: bool = False) -> Bench:
     """
     Stage ``gain``: the step of the model's first layer's shape against the float GRU's, in the same run.
 
@@ -188,11 +205,11 @@ def make_gain(recipe: Recipe, ws: Workspace, rig_name: str, compiler: str | None
     """
     inputs, units = recipe.features.bands, recipe.cell.hidden[0]
     sources = bench_sources(inputs, units, GAIN_KERNELS)
-    file = load_rig_file(rig_name)
-    with load_rig(rig_name, fast_load=fast_load) as rig:
+    with opened_rig(ws, rig_name, fast_load=fast_load) as rig:
+        chip_name = chip_for(recipe.build.chip, rig)
         known = {
             "shape": f"{inputs} {units}",
-            "chip": recipe.build.chip,
+            "chip": chip_name,
             "optimize": recipe.build.optimize,
             "compiler": find_compiler(compiler).version,
             "rig": rig.sha256,
@@ -200,9 +217,7 @@ def make_gain(recipe: Recipe, ws: Workspace, rig_name: str, compiler: str | None
         }
 
         def make(folder: Path) -> dict[str, str]:
-            firmware = _compile(
-                ws, sources, recipe.build.chip, file.board, compiler, recipe.build.optimize, folder / "bench"
-            )
+            firmware = _compile(ws, sources, chip_name, rig.wiring, compiler, recipe.build.optimize, folder / "bench")
             done = measure(
                 firmware, rig, ws.progress, inputs=inputs, units=units, kernels=GAIN_KERNELS, repeats=GAIN_REPEATS
             )

@@ -7,20 +7,19 @@ from pathlib import Path
 
 from hil.artefact import Artefact, load_artefact
 from hil.errors import UsageError
-from hil.experiment.device_stages import make_firmware
+from hil.experiment.device_stages import RigName, make_firmware, opened_rig
 from hil.experiment.listen import AudioRun, Stream, listening_of, run_clips, run_stream
 from hil.experiment.run import connect
 from hil.experiment.stages import ARTEFACT, DATA
 from hil.experiment.workspace import Workspace
 from hil.link.audio import Heard
 from hil.recipe import Recipe
-from hil.rig import load_rig
 
 Show = Callable[[Artefact, str, Heard], None]
 
 
 def make_audio_run(
-    recipe: Recipe, ws: Workspace, rig_name: str, compiler: str | None, fast_load: bool = False
+    recipe: Recipe, ws: Workspace, rig_name: RigName, compiler: str | None, fast_load: bool = False
 ) -> AudioRun:
     """
     The test clips as samples through a rig.
@@ -36,15 +35,15 @@ def make_audio_run(
         raise UsageError(f"{path}: no clips here. Make them: `hil train MODEL`")
     artefact = load_artefact(ws.path(ARTEFACT))
     clips = load_saved_dataset(path).test
-    firmware = make_firmware(recipe, ws, compiler, rig_name)
-    with load_rig(rig_name, fast_load=fast_load) as rig:
+    with opened_rig(ws, rig_name, fast_load=fast_load) as rig:
+        firmware = make_firmware(recipe, ws, compiler, rig)
         return run_clips(artefact, clips, firmware, rig, ws.progress)
 
 
 def run_inputs(
     recipe: Recipe,
     ws: Workspace,
-    rig_name: str,
+    rig_name: RigName,
     compiler: str | None,
     files: Sequence[Path],
     show: Show,
@@ -70,9 +69,9 @@ def run_inputs(
     sounds = read_sounds(files, Path(), artefact.frontend.rate_hz, skip_bad=False, notes=notes)
     for note in notes:
         ws.progress.say(note)
-    firmware = make_firmware(recipe, ws, compiler, rig_name)
     streams = []
-    with load_rig(rig_name, fast_load=fast_load) as rig:
+    with opened_rig(ws, rig_name, fast_load=fast_load) as rig:
+        firmware = make_firmware(recipe, ws, compiler, rig)
         rig.flash(firmware)
         device, _ = connect(rig, firmware)
         rig.stream()

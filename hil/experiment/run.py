@@ -22,10 +22,9 @@ from hil.firmware import Firmware
 from hil.link.device import Device, Hello, Status
 from hil.quant import run_twins
 from hil.rig import Rig
+from hil.rig import connect as connect_rig
 from hil.trace import Trace
 
-LINK_BAUD = 115_200
-"""Line speed after reset (docs/link.md)."""
 TOLD_FRAMES = 8
 """Told when a run fails."""
 
@@ -95,16 +94,14 @@ def run_on_rig(
 
 def connect(rig: Rig, firmware: Firmware) -> tuple[Device, Hello]:
     """
-    Open a flashed rig, see that the firmware is the one expected, and go to the rig's line speed.
+    Open a flashed rig, see that the firmware is the one expected, and go to the highest speed that works.
 
     Raises:
         WrongFirmware: Another build or artefact answers.
+        RigError: As `hil.rig.connect`.
     """
-    device = rig.open()
-    hello = device.hello(firmware.build_id, firmware.artefact_hash)
-    if rig.baud != LINK_BAUD:
-        device.set_baud(rig.baud)
-    return device, hello
+    made = connect_rig(rig, firmware)
+    return made.device, made.hello
 
 
 @contextmanager
@@ -126,8 +123,10 @@ def _stream(
     comparisons: list[Comparison] = []
     first: Difference | None = None
     notes: list[str] = []
-    notes.append(f"flashed: {rig.flash(firmware).how}")
-    device, hello = connect(rig, firmware)
+    flashed = rig.flash(firmware)
+    connection = connect_rig(rig, firmware)
+    device, hello = connection.device, connection.hello
+    notes += [f"flashed: {flashed.how}", *flashed.notes, *connection.notes]
     with _frames_told(device, progress), progress.task(f"{len(test.x)} test clips on {rig.name}") as update:
         for i, (x, twin) in enumerate(zip(test.x, expected, strict=True)):
             got.append(device.run_sequence(x))

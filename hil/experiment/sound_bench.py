@@ -9,7 +9,7 @@ import numpy as np
 from hil.codegen import FRONT_ENDS
 from hil.errors import DeviceError
 from hil.experiment.bench import Bench
-from hil.experiment.device_stages import run_bench
+from hil.experiment.device_stages import RigName, run_bench
 from hil.experiment.progress import Progress
 from hil.experiment.run import connect
 from hil.experiment.workspace import Workspace
@@ -45,7 +45,7 @@ class FrontEndCost:
 
 
 def bench_frontends(
-    ws: Workspace, rig_name: str, compiler: str | None, repeats: int, fast_load: bool = False
+    ws: Workspace, rig_name: RigName, compiler: str | None, repeats: int, fast_load: bool = False
 ) -> tuple[Bench, tuple[FrontEndCost, ...]]:
     """Cycles per frame of the front ends.  Raises as `hil.experiment.device_stages.run_bench`."""
     done = run_bench(

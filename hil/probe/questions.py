@@ -69,10 +69,16 @@ def _pull_cable(board: EmulatedBoard, chip: DebuggedChip) -> None:
     board.vanish()
 
 
+def _line_rate(board: EmulatedBoard, chip: DebuggedChip, on: bool) -> None:
+    """Let the host's bytes follow each other at the line's rate, or when the firmware wants them."""
+    chip.set_line_rate(on)
+
+
 _QUESTIONS: dict[str, Callable[..., Answer | None]] = {
     "state": _state,
     "power": _power,
     "button": _button,
     "weak_bit": _weak_bit,
     "pull_cable": _pull_cable,
+    "line_rate": _line_rate,
 }

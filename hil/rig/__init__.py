@@ -1,6 +1,22 @@
 """Rigs: whatever runs the firmware, behind one interface."""
 
-from hil.rig.base import FlashReport, Rig, RigFile
-from hil.rig.load import load_rig, load_rig_file, model_of, rig_files
+from hil.rig.base import FlashReport, Rig, Target
+from hil.rig.connect import Connection, connect
+from hil.rig.file import RigFile
+from hil.rig.load import RigRequest, load_rig, load_rig_file, model_of, predictor_of, rig_files, target_of
 
-__all__ = ["FlashReport", "Rig", "RigFile", "load_rig", "load_rig_file", "model_of", "rig_files"]
+__all__ = [
+    "Connection",
+    "FlashReport",
+    "Rig",
+    "RigFile",
+    "RigRequest",
+    "Target",
+    "connect",
+    "load_rig",
+    "load_rig_file",
+    "model_of",
+    "predictor_of",
+    "rig_files",
+    "target_of",
+]

@@ -1,66 +1,17 @@
-"""What every rig is, and the file that describes one."""
+"""What every rig is."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, Protocol
+from typing import Protocol
 
-from hil.chips import Board, chip
+from hil.chips import Board
 from hil.errors import UsageError
 from hil.firmware import Firmware
 from hil.link.device import Device
+from hil.rig.file import Stages
 from hil.trace import Tier
-
-_SERIAL_DIGITS = 32
-
-
-@dataclass(frozen=True)
-class RigFile:
-    """
-    ``rigs/<name>.toml``.
-
-    Attributes:
-        name: As on the command line.
-        kind: ``"emulator"``: the built-in emulated chip.
-        description: One line for `hil rigs`.
-        chip: A name of `hil.chips`; firmware of another chip is refused.
-        serial: 128-bit serial number of the emulated chip, 32 hexadecimal digits.
-        timeout_s: How long the host waits for each frame.
-        baud: Line speed for the run, set after HELLO at 115,200.
-        pack: A vendor's CMSIS pack that replaces hil's own description of the chip for pyOCD; a path relative to
-            where hil is called.  ``""``: none.
-        pack_sha256: Its SHA-256.
-        board: How the UART is wired.
-    """
-
-    name: str
-    kind: Literal["emulator"]
-    description: str = ""
-    chip: str = "atsamd21j18a"
-    serial: str = "0" * _SERIAL_DIGITS
-    timeout_s: float = 2.0
-    baud: int = 115_200
-    pack: str = ""
-    pack_sha256: str = ""
-    board: Board = field(default_factory=Board)
-
-    def __post_init__(self) -> None:
-        chip(self.chip)
-        if len(self.serial) != _SERIAL_DIGITS or set(self.serial) - set("0123456789abcdef"):
-            raise UsageError(f"serial = {self.serial!r} is not {_SERIAL_DIGITS} lower-case hexadecimal digits")
-        if not 0 < self.timeout_s <= 600:
-            raise UsageError(f"timeout_s = {self.timeout_s}: must be above 0 and at most 600")
-        if not 300 <= self.baud <= 3_000_000:
-            raise UsageError(f"baud = {self.baud}: must be within 300 and 3,000,000")
-        if bool(self.pack) != bool(self.pack_sha256):
-            raise UsageError("pack and pack_sha256 go together: a pack is named by its path and its hash")
-
-    def sha256(self) -> str:
-        """Hash of the values, whatever the file's layout."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -72,24 +23,42 @@ class FlashReport:
         bytes: Written.
         seconds: Wall time.
         how: In words, for user and report: by which way, and the same every time.
+        notes: What else the reader must know, such as what had to be recovered.
     """
 
     bytes: int
     seconds: float
     how: str
+    notes: tuple[str, ...] = ()
 
 
-class Rig(Protocol):
+class Target(Protocol):
+    """
+    What a program is built for.
+
+    Attributes:
+        chip: A name of `hil.chips`.
+        wiring: How its UART is wired.
+    """
+
+    @property
+    def chip(self) -> str: ...
+    @property
+    def wiring(self) -> Board: ...
+
+
+class Rig(Target, Protocol):
     """
     Whatever runs firmware.  Use it as a context manager: flash, then open.
 
     Attributes:
-        name: As on the command line.
+        name: Of the rig that runs, which may be another than the one that was asked for.
         tier: What its cycle counts are worth.
         reason: Why this rig runs and not another, for headers and reports.
         clock: ``"xosc32k"`` or ``"open-loop"``: what the chip's clock follows.
-        chip: Name of its chip.
-        baud: Line speed for a run, to be set after HELLO.
+        bauds: Line speeds to rise to after HELLO.
+        features: What its answers can be trusted for (`hil.rig.RigFile`).
+        stages: Deadlines.
         sha256: Of its description.
     """
 
@@ -102,9 +71,11 @@ class Rig(Protocol):
     @property
     def clock(self) -> str: ...
     @property
-    def chip(self) -> str: ...
+    def bauds(self) -> tuple[int, ...]: ...
     @property
-    def baud(self) -> int: ...
+    def features(self) -> tuple[str, ...]: ...
+    @property
+    def stages(self) -> Stages: ...
     @property
     def sha256(self) -> str: ...
 
@@ -113,8 +84,9 @@ class Rig(Protocol):
         Put a program on the chip and start it.
 
         Raises:
-            UsageError: It was built for another chip.
+            UsageError: It was built for another chip or another wiring.
             FlashError: It cannot be written.
+            RigBusy: Another run has the board.
         """
 
     def open(self) -> Device:
@@ -124,6 +96,14 @@ class Rig(Protocol):
         Raises:
             RigNotFound: Nothing is attached.
             PortLost: The port cannot be opened.
+        """
+
+    def restart(self) -> None:
+        """
+        Reset the chip from outside, whatever the firmware does; the line is at 115,200 again, HELLO comes next.
+
+        Raises:
+            RigError: It cannot be reset.
         """
 
     def stream(self) -> None:
@@ -147,3 +127,14 @@ class Rig(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+def check_firmware(firmware: Firmware, rig: str, chip: str, wiring: Board) -> None:
+    """Raises `UsageError` if a program was built for another chip or another wiring than a rig has."""
+    if firmware.chip.name != chip:
+        raise UsageError(
+            f"{rig}: the firmware is for {firmware.chip.name}, this rig has {chip}: "
+            f"set chip in the recipe's [build], or choose another rig"
+        )
+    if firmware.board != wiring:
+        raise UsageError(f"{rig}: the firmware is for another wiring: build it with --rig {rig}")

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
-from hil.chips import chip
+from hil.chips import Board, chip
 from hil.emulator import EmulatedBoard, elf_segments
 from hil.errors import FirmwareFault, FlashError, RigNotFound, UsageError
 from hil.firmware import Firmware
@@ -17,11 +17,9 @@ from hil.link.device import Device
 from hil.link.port import open_port
 from hil.probe import BoardPlan, ProbeServer, serial_words
 from hil.probe.flash import Pack, flash_through_pyocd
-from hil.rig.base import FlashReport, RigFile
+from hil.rig.base import FlashReport, check_firmware
+from hil.rig.file import RESET_BAUD, RigFile, Stages
 from hil.trace import Tier
-
-LINK_BAUD = 115_200
-"""Line speed after reset (docs/link.md)."""
 
 
 class EmulatorRig:
@@ -45,7 +43,10 @@ class EmulatorRig:
             fast_load: Write programs into memory directly, on a new chip each time.
             chip_erase: Erase everything before each flashing.
         """
-        self.name, self.chip, self.baud, self.reason = file.name, file.chip, file.baud, reason
+        self.name, self.chip, self.bauds, self.reason = file.name, file.chip, file.bauds, reason
+        self.features: tuple[str, ...] = file.features
+        self.stages: Stages = file.stages
+        self.wiring: Board = file.board
         self.clock = file.board.clock
         self.sha256 = hashlib.sha256(f"{file.sha256()} fast-load".encode()).hexdigest() if fast_load else file.sha256()
         self.board: EmulatedBoard | None = None
@@ -64,13 +65,7 @@ class EmulatorRig:
             FlashError: It is no program for this chip, or as `hil.probe.flash.flash_through_pyocd`.
             ToolError: pyOCD is not installed, or failed for a reason of its own.
         """
-        if firmware.chip.name != self.chip:
-            raise UsageError(
-                f"{self.name}: the firmware is for {firmware.chip.name}, this rig has {self.chip}: "
-                f"set chip in the recipe's [build], or choose another rig"
-            )
-        if firmware.board != self._file.board:
-            raise UsageError(f"{self.name}: the firmware is for another wiring: build it with --rig {self.name}")
+        check_firmware(firmware, self.name, self.chip, self.wiring)
         began, pack = time.monotonic(), self._pack()
         try:
             elf_segments(firmware.elf)
@@ -117,7 +112,7 @@ class EmulatorRig:
         """Open the pty with pyserial.  Raises `RigNotFound` before `flash`, else as `open_port`."""
         if self.board is None or self._firmware is None:
             raise RigNotFound(self.name, "nothing runs on the emulated chip yet: flash a firmware first")
-        port = open_port(self.board.port, LINK_BAUD, self.name)
+        port = open_port(self.board.port, RESET_BAUD, self.name)
         self._device = Device(
             port,
             self.name,
@@ -135,6 +130,15 @@ class EmulatorRig:
             where = self._firmware.locate(crash.registers["pc"]) or "the program"
             how = "locked up" if crash.locked_up else "faulted"
             raise FirmwareFault(self.name, crash.registers, f"{where} ({how}: {crash.fault.kind.name.lower()})")
+
+    def restart(self) -> None:
+        """Press the emulated board's reset button.  Raises `RigNotFound` before `flash`."""
+        if self.board is None:
+            raise RigNotFound(self.name, "nothing runs on the emulated chip yet: flash a firmware first")
+        if self._device:
+            self._device.close()
+            self._device = None
+        self.board.reset()
 
     def stream(self) -> None:
         """Let the emulated line deliver at its rate.  Raises `RigNotFound` before `flash`."""
