@@ -128,6 +128,7 @@ def emulate_board(rig: str, *, probe: bool, serial: str | None, link: Path | Non
         RigError: A probe of that id is running.
     """
     file = load_rig_file(rig)
+    file = file.as_variant(file.candidates()[0])
     plan = BoardPlan(
         chip=file.chip,
         serial=serial or file.serial,
