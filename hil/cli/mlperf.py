@@ -14,6 +14,7 @@ from hil.cli.common import COMPILER, FAST_LOAD, FORCE, MODEL, OUT, RIG, examples
 
 if TYPE_CHECKING:
     from hil.experiment.mlperf import MlperfRun
+    from hil.rig import RigRequest
 
 
 @click.command(
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 def mlperf(
     model: str,
     out: Path | None,
-    rig: str,
+    rig: RigRequest,
     compiler: str | None,
     force: bool,
     fast_load: bool,

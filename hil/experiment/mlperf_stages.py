@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from hil.artefact import load_artefact
-from hil.experiment.device_stages import make_firmware
+from hil.experiment.device_stages import RigName, make_firmware, opened_rig
 from hil.experiment.feature_file import load_features
 from hil.experiment.mlperf import (
     MlperfRun,
@@ -27,7 +27,6 @@ from hil.experiment.workspace import Workspace, write_text
 from hil.link.mlperf import TextLine
 from hil.link.port import open_port
 from hil.recipe import Recipe
-from hil.rig import load_rig
 
 FOLDER, RESULT = "mlperf", "result.json"
 
@@ -35,7 +34,7 @@ FOLDER, RESULT = "mlperf", "result.json"
 def run_mlperf(
     recipe: Recipe,
     ws: Workspace,
-    rig_name: str,
+    rig_name: RigName,
     compiler: str | None,
     *,
     runner: Path,
@@ -61,13 +60,13 @@ def run_mlperf(
     main = find_runner(runner, python)
     artefact, test = load_artefact(ws.path(ARTEFACT)), load_features(ws.path(FEATURES)).test
     chosen = choose_clips(test, clips)
-    firmware = make_firmware(recipe, ws, compiler, rig_name)
     folder = ws.path(FOLDER)
-    with load_rig(rig_name, fast_load=fast_load) as rig:
+    with opened_rig(ws, rig_name, fast_load=fast_load) as rig:
+        firmware = make_firmware(recipe, ws, compiler, rig)
         rig.flash(firmware)
-        device, _ = connect(rig, firmware)
+        device, hello = connect(rig, firmware)
         rig.real_time()
-        path, baud = device.port, rig.baud
+        path, baud = device.port, hello.baud
         device.close()
         with open_port(path, baud, rig.name) as port:
             line = TextLine(port, rig.name)

@@ -74,6 +74,11 @@ def _line_rate(board: EmulatedBoard, chip: DebuggedChip, on: bool) -> None:
     chip.set_line_rate(on)
 
 
+def _keep_pace(board: EmulatedBoard, chip: DebuggedChip) -> None:
+    """Let virtual time keep pace with the clock on the wall."""
+    board.keep_pace()
+
+
 _QUESTIONS: dict[str, Callable[..., Answer | None]] = {
     "state": _state,
     "power": _power,
@@ -81,4 +86,5 @@ _QUESTIONS: dict[str, Callable[..., Answer | None]] = {
     "weak_bit": _weak_bit,
     "pull_cable": _pull_cable,
     "line_rate": _line_rate,
+    "keep_pace": _keep_pace,
 }

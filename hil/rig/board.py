@@ -144,9 +144,16 @@ class BoardRig:
 
     def stream(self) -> None:
         """Only an emulated board has to be told.  Raises `ToolError` if it has ended."""
+        self._tell(what="line_rate", on=True)
+
+    def real_time(self) -> None:
+        """Likewise."""
+        self._tell(what="keep_pace")
+
+    def _tell(self, **question: object) -> None:
         here = find(self.found.probe.uid) if self.found.probe.emulated else None
         if here is not None:
-            tell(here, what="line_rate", on=True)
+            tell(here, **question)
 
     def close(self) -> None:
         """Close the port and unlock the board."""
