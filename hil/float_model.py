@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,8 @@ FORMAT = "hil-float-model"
 FORMAT_VERSION = 1
 MAX_READOUT_SHIFT = 15
 
-Kind = Literal["embedded_gru", "gru"]
+Kind = Literal["embedded_gru", "event_embedded_gru", "gru"]
+CELL_NAMES: Mapping[str, str] = {"embedded_gru": "eGRU", "event_embedded_gru": "event eGRU", "gru": "GRU"}
 
 
 @dataclass(frozen=True)
@@ -45,19 +46,21 @@ class FloatModel:
     Recurrent layers, sum over time, one hidden dense layer (ReLU), classes (linear).
 
     Inputs are Q15 features divided by 2**15; the readout is the sum of the last layer's
-    states over time, divided by ``2**readout_shift``.
+    states (an event eGRU's: events) over time, divided by ``2**readout_shift``.
 
     Attributes:
-        kind: ``"embedded_gru"`` (eGRU) or ``"gru"`` (the baseline, reset after the product).
+        kind: ``"embedded_gru"`` (eGRU), ``"event_embedded_gru"`` (event eGRU) or ``"gru"`` (the
+            baseline, reset after the product).
         inputs: D, values of one feature vector.
         hidden: Units of each recurrent layer, input side first.
         dense: Units of the hidden dense layer.
         outputs: O, classes.
         readout_shift: 0 to 15.
         arrays: float32 by name.  eGRU: ``recurrent.N.weight`` [2H, D + H], z rows then g
-            rows, columns inputs then state; ``recurrent.N.bias`` [2H].  GRU:
+            rows, columns inputs then state; ``recurrent.N.bias`` [2H].  Event eGRU: the same, its
+            columns inputs then events, and ``recurrent.N.threshold`` [H] in (0, 1).  GRU:
             ``recurrent.N.weight_ih`` [3H, D], ``.weight_hh`` [3H, H], ``.bias_ih`` and
-            ``.bias_hh`` [3H], rows r, z, n.  Both: ``dense.N.weight`` [O, I], ``dense.N.bias`` [O].
+            ``.bias_hh`` [3H], rows r, z, n.  All: ``dense.N.weight`` [O, I], ``dense.N.bias`` [O].
         exponents: int8 by layer, such as ``recurrent.0`` [2H]: the row scales ``2**e`` that
             quantization-aware training used; empty after float training.
         quantization: What it was trained for (``zero_threshold``, ``row_scales``,
@@ -211,6 +214,8 @@ def array_shapes(
             shapes |= {f"recurrent.{i}.bias_ih": (3 * H,), f"recurrent.{i}.bias_hh": (3 * H,)}
         else:
             shapes |= {f"recurrent.{i}.weight": (2 * H, D + H), f"recurrent.{i}.bias": (2 * H,)}
+        if kind == "event_embedded_gru":
+            shapes[f"recurrent.{i}.threshold"] = (H,)
     for i, (width_in, width_out) in enumerate(((hidden[-1], dense), (dense, outputs))):
         shapes |= {f"dense.{i}.weight": (width_out, width_in), f"dense.{i}.bias": (width_out,)}
     return shapes
@@ -219,7 +224,7 @@ def array_shapes(
 def _problems(m: FloatModel) -> Iterator[str]:
     """Each broken rule as a sentence."""
     sizes = (m.inputs, *m.hidden, m.dense, m.outputs)
-    if m.kind not in ("embedded_gru", "gru") or not m.hidden or not all(type(n) is int and n > 0 for n in sizes):
+    if m.kind not in get_args(Kind) or not m.hidden or not all(type(n) is int and n > 0 for n in sizes):
         yield f"a {m.kind!r} with sizes {sizes} is not a network"
         return
     if type(m.readout_shift) is not int or not 0 <= m.readout_shift <= MAX_READOUT_SHIFT:
@@ -234,6 +239,8 @@ def _problems(m: FloatModel) -> Iterator[str]:
             yield f"{name} is {array.dtype} {array.shape}, expected float32 {shape}"
         elif not np.isfinite(array).all():
             yield f"{name} has values that are not finite: training diverged; lower the learning rate"
+        elif name.endswith(".threshold") and not ((array > 0) & (array < 1)).all():
+            yield f"{name} has values outside (0, 1)"
     if m.exponents and set(m.exponents) != set(m.layers):
         yield f"row exponents are given for {sorted(m.exponents)}, expected {sorted(m.layers)}"
         return

@@ -173,12 +173,12 @@ class CellRecipe:
     The network: recurrent layers, sum over time, one hidden dense layer, classes.
 
     Attributes:
-        kind: ``"embedded_gru"`` (eGRU).
+        kind: ``"embedded_gru"`` (eGRU) or ``"event_embedded_gru"`` (event eGRU).
         hidden: Units of each recurrent layer, input side first.
         dense: Units of the dense layer (ReLU).
     """
 
-    kind: Literal["embedded_gru"] = "embedded_gru"
+    kind: Literal["embedded_gru", "event_embedded_gru"] = "embedded_gru"
     hidden: tuple[int, ...] = (30, 20)
     dense: int = 16
 
@@ -186,6 +186,42 @@ class CellRecipe:
         _require(len(self.hidden) >= 1, "cell.hidden is empty: name at least one layer")
         for units in (*self.hidden, self.dense):
             _require(1 <= units <= 4096, f"cell: {units} units; must be within 1 and 4096")
+
+
+@dataclass(frozen=True)
+class EventRecipe:
+    """
+    How units of an event eGRU come to speak rarely; not for other cells.
+
+    Attributes:
+        threshold: Initial threshold of every unit; thresholds are learned.
+        damping, support: Surrogate derivative ``damping * max(0, 1 - support |c - threshold|)``.
+        activity: Wanted share of units that speak in a step, of each layer.
+        strength: Weight in the loss of a layer's activity above it.
+        least_rate: A unit that speaks in fewer steps than this share is pulled up.
+        least_strength: Weight of that.
+        ramp: Both weights grow from 0 over this share of float training.
+    """
+
+    threshold: float = 0.05
+    damping: float = 0.5
+    support: float = 2.0
+    activity: float = 0.1
+    strength: float = 3.0
+    least_rate: float = 0.005
+    least_strength: float = 3.0
+    ramp: float = 0.3
+
+    def __post_init__(self) -> None:
+        for name in ("threshold", "activity"):
+            _require(0 < getattr(self, name) < 1, f"events.{name} = {getattr(self, name)}: must be within 0 and 1")
+        _require(self.damping > 0 and self.support > 0, "events: damping and support must be positive")
+        _require(self.strength >= 0 and self.least_strength >= 0, "events: strengths must not be negative")
+        _require(
+            0 <= self.least_rate < self.activity,
+            f"events.least_rate = {self.least_rate}: must be below events.activity = {self.activity}",
+        )
+        _require(0 <= self.ramp <= 1, f"events.ramp = {self.ramp}: must be within 0 and 1")
 
 
 @dataclass(frozen=True)
@@ -299,6 +335,7 @@ class Recipe:
     data: DataRecipe
     features: FeatureRecipe = field(default_factory=FeatureRecipe)
     cell: CellRecipe = field(default_factory=CellRecipe)
+    events: EventRecipe = field(default_factory=EventRecipe)
     train: TrainRecipe = field(default_factory=TrainRecipe)
     quantize: QuantizeRecipe = field(default_factory=QuantizeRecipe)
     build: BuildRecipe = field(default_factory=BuildRecipe)

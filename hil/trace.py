@@ -120,8 +120,37 @@ class EventGruTrace:
         return self.y_q15
 
 
-AnyLayerTrace = LayerTrace | GruTrace | EventGruTrace
-INNER_CELLS: tuple[type[AnyLayerTrace], ...] = (LayerTrace, GruTrace, EventGruTrace)
+@dataclass(frozen=True)
+class EventLayerTrace:
+    """
+    The same of a layer of event eGRU.
+
+    Attributes:
+        acc_q17, z_q15, g_q15: As of an eGRU.
+        y_q15: [T, H] int16, events: 0 where a unit is silent.
+        h_q15: [T, H] int16, states after the step, the threshold taken away where a unit fired.
+    """
+
+    acc_q17: npt.NDArray[np.int32]
+    z_q15: npt.NDArray[np.int16]
+    g_q15: npt.NDArray[np.int16]
+    y_q15: npt.NDArray[np.int16]
+    h_q15: npt.NDArray[np.int16]
+
+    INNER: ClassVar[Inner] = (
+        *LayerTrace.INNER[:-1],
+        ("event", "y_q15", "<i2", 1),
+        ("state", "h_q15", "<i2", 1),
+    )
+
+    @property
+    def output_q15(self) -> npt.NDArray[np.int16]:
+        """[T, H] int16, what the next layer and the readout see."""
+        return self.y_q15
+
+
+AnyLayerTrace = LayerTrace | GruTrace | EventGruTrace | EventLayerTrace
+INNER_CELLS: tuple[type[AnyLayerTrace], ...] = (LayerTrace, GruTrace, EventGruTrace, EventLayerTrace)
 """By the number of the cell in an INNER frame."""
 
 
@@ -140,6 +169,7 @@ class Trace:
         interrupts: [T] int64, interrupts taken inside each measured window, or None.
             A window with an interrupt in it is not a measurement.
         layers: Inner values, when asked for.
+        activity: Share of outputs of each recurrent layer that are not 0; empty from a device, which does not tell.
     """
 
     tier: Tier
@@ -150,6 +180,7 @@ class Trace:
     output_cycles: int | None = None
     interrupts: npt.NDArray[np.int64] | None = None
     layers: tuple[AnyLayerTrace, ...] = field(default=())
+    activity: tuple[float, ...] = ()
 
     @property
     def decision(self) -> int:

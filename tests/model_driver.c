@@ -1,7 +1,7 @@
 /* model_driver.c -- runs a generated model.c over one sequence, for tests/kernel_support.py.
  *
  * stdin   x [T, D] int16.
- * stdout  For each step and layer what INNER shows of it, and h_before [H] int16;
+ * stdout  For each step and layer what INNER shows of it, and h_before [H] int16 where it is kept;
  *         then the states of all layers [S] int16. At the end logits [O] int32 and saturated uint32.
  *         The whole is done twice, so that a reset that forgets something shows.
  */
@@ -32,7 +32,9 @@ static void run(const int16_t *features, size_t steps)
             uint8_t *inner = malloc((size_t)layer->form->unit_bytes * layer->units);
             layer->form->put(inner, layer);
             give(inner, layer->units, layer->form->unit_bytes);
-            give(layer->h_before_q15, layer->units, 2);
+            if (layer->h_before_q15) {
+                give(layer->h_before_q15, layer->units, 2);
+            }
             free(inner);
         }
         model_read_states(h);

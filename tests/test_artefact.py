@@ -101,7 +101,7 @@ def test_a_newer_format_is_refused(artefact):
         ({"readout": {"kind": "sum", "shift": 16}}, "readout shift is 16"),
         ({"recurrent": [{"cell": "embedded_gru"}]}, "takes 3 inputs, the part before it gives 4"),
         ({"recurrent": [{"cell": "embedded_gru"}] * 2}, "does not describe its arrays"),
-        ({"recurrent": [{"cell": "lstm"}] * 2}, "recurrent.0 is a 'lstm', known are embedded_gru"),
+        ({"recurrent": [{"cell": "lstm"}] * 2}, "recurrent.0 is a 'lstm', known are embedded_gru, event_embedded_gru"),
         ({"recurrent": [{}, {}]}, "corrupt"),
         ({"provenance": None}, "corrupt"),
     ],

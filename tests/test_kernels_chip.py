@@ -71,6 +71,8 @@ def assert_chip_equals_twin(build, artefact, extreme):
         ({"hidden": (5,), "inputs": 7, "dense": (3,)}, True),
         ({"hidden": (30, 20), "inputs": 32, "dense": (16, 10)}, False),
         ({"hidden": (3, 8, 1), "inputs": 10, "dense": (5, 4, 11)}, False),
+        ({"hidden": (30, 20), "inputs": 32, "dense": (16, 10), "events": True}, False),
+        ({"hidden": (5, 1, 6), "inputs": 7, "dense": (3,), "events": True}, True),
     ],
 )
 def test_twin_host_and_chip_are_equal(build, tmp_path, shape, extreme):

@@ -21,12 +21,15 @@ FRONTEND = FrontEnd("log-mel", 8000, 256, 128, 60.0, 3800.0, 9, 2, np.zeros(5, n
 LABELS = ("yes", "no", "other")
 
 
-def make_float_model(seed=0, kind="embedded_gru", spread=0.5, **changes):
-    """Random weights: 5 inputs, layers of 4 and 3, dense 6, 3 classes."""
+def make_float_model(seed=0, kind="embedded_gru", spread=0.5, hidden=(4, 3), **changes):
+    """Random weights: 5 inputs, layers of 4 and 3, dense 6, 3 classes; thresholds of event cells anywhere in (0, 1)."""
     rng = np.random.default_rng(seed)
-    shapes = array_shapes(kind, 5, (4, 3), 6, 3)
+    shapes = array_shapes(kind, 5, hidden, 6, 3)
     arrays = {name: rng.normal(0, spread, shape).astype(np.float32) for name, shape in shapes.items()}
-    return FloatModel(kind, 5, (4, 3), 6, 3, 4, **{"arrays": arrays, **changes})
+    for name in arrays:
+        if name.endswith(".threshold"):
+            arrays[name] = rng.uniform(0.001, 0.999, shapes[name]).astype(np.float32) ** 3
+    return FloatModel(kind, 5, hidden, 6, 3, 4, **{"arrays": arrays, **changes})
 
 
 @pytest.mark.parametrize(

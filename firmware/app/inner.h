@@ -25,4 +25,8 @@ extern const struct inner_form inner_embedded_gru;
  * `cell` of the layer is its struct gru8. */
 extern const struct inner_form inner_gru8;
 
+/* event eGRU: acc_q17 [2H], z [H], g [H], y [H], h [H], gates again from the sums. `shift` of the layer
+ * is [H][2], `cell` its struct event_embedded_gru_state. */
+extern const struct inner_form inner_event_embedded_gru;
+
 #endif

@@ -18,7 +18,7 @@ struct model_layer {
     const int32_t *acc;       /* sums; eGRU: [2H] Q17, z rows then g rows */
     const uint8_t *shift;     /* eGRU: [2H] of each row, Q17 to Q15 with its scale */
     const int16_t *h_q15;     /* [H] state after the step */
-    const int16_t *h_before_q15; /* [H] state before the step */
+    const int16_t *h_before_q15; /* [H] state before the step, or NULL */
     const struct inner_form *form; /* what INNER shows of it (inner.h) */
     const void *cell;         /* the kernel's structure, where the form needs it */
 };

@@ -638,7 +638,7 @@ static inline void link_inner_put_layer(uint8_t *body, uint8_t value)
 {
     link_put_u8(body, value);
 }
-/* of this layer: 0 eGRU, 1 int8 GRU, 2 EGRU */
+/* of this layer: 0 eGRU, 1 int8 GRU, 2 EGRU, 3 event eGRU */
 static inline uint8_t link_inner_get_cell(const uint8_t *body)
 {
     return link_get_u8(body + 1);

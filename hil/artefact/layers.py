@@ -197,11 +197,62 @@ class EmbeddedGruLayer:
             yield f"{prefix} has an odd number of rows"
 
 
-RecurrentLayer = EmbeddedGruLayer | Gru8Layer | EventGruLayer
+@dataclass(frozen=True)
+class EventEmbeddedGruLayer:
+    """
+    One recurrent layer (event eGRU): a unit whose candidate state is above its threshold gives it as its output and
+    keeps what is above the threshold; the others give 0.
+
+    Attributes:
+        rows: [2H, D + H], z rows then g rows; columns are the inputs, then the outputs of the step before.
+        threshold_q15: [H] int16, 1 to 32767.
+    """
+
+    rows: Rows
+    threshold_q15: npt.NDArray[np.int16]
+
+    cell: ClassVar[str] = "event_embedded_gru"
+    """Its name in the file."""
+
+    @property
+    def units(self) -> int:
+        """H."""
+        return self.rows.outputs // 2
+
+    @property
+    def inputs(self) -> int:
+        """D."""
+        return self.rows.inputs - self.units
+
+    @classmethod
+    def take(cls, prefix: str, take: Take) -> EventEmbeddedGruLayer:
+        """From the arrays of a file."""
+        return cls(Rows.take(prefix, take), take(f"{prefix}.threshold_q15", np.int16))
+
+    def matrices(self, prefix: str) -> dict[str, Rows]:
+        """Its rows of weights by name in the file."""
+        return {prefix: self.rows}
+
+    def vectors(self, prefix: str) -> dict[str, Array]:
+        """Its other arrays by name in the file."""
+        return {f"{prefix}.threshold_q15": self.threshold_q15}
+
+    def problems(self, prefix: str) -> Iterator[str]:
+        """Each broken rule of shape as a sentence; rows are checked by themselves."""
+        if self.rows.outputs % 2:
+            yield f"{prefix} has an odd number of rows"
+        theta = self.threshold_q15
+        if theta.dtype != np.int16 or theta.shape != (self.units,):
+            yield f"{prefix}.threshold_q15 is {theta.dtype} {theta.shape}, expected int16 ({self.units},)"
+        elif (theta < 1).any():
+            yield f"{prefix}.threshold_q15 has values below 1"
+
+
+RecurrentLayer = EmbeddedGruLayer | EventEmbeddedGruLayer | Gru8Layer | EventGruLayer
 """A layer of any cell."""
 
 CELLS: Mapping[str, type[RecurrentLayer]] = {
-    layer.cell: layer for layer in (EmbeddedGruLayer, Gru8Layer, EventGruLayer)
+    layer.cell: layer for layer in (EmbeddedGruLayer, EventEmbeddedGruLayer, Gru8Layer, EventGruLayer)
 }
 
 

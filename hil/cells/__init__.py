@@ -1,16 +1,29 @@
 """Recurrent cells and the network in torch: float, and in the exact integers of the twin."""
 
 from hil.cells.embedded_gru import EmbeddedGRU
-from hil.cells.network import Network, arrays_of, network_from, parameters_by_name, readout_shift_for, row_formats
+from hil.cells.event_embedded_gru import EventEmbeddedGRU, EventSequence, Surrogate
+from hil.cells.network import (
+    Network,
+    arrays_of,
+    event_readout_shift_for,
+    network_from,
+    parameters_by_name,
+    readout_shift_for,
+    row_formats,
+)
 from hil.cells.rows import QuantizedRows, RowFormat, bias_range, fake_quantize, straight_through
 
 __all__ = [
     "EmbeddedGRU",
+    "EventEmbeddedGRU",
+    "EventSequence",
     "Network",
     "QuantizedRows",
     "RowFormat",
+    "Surrogate",
     "arrays_of",
     "bias_range",
+    "event_readout_shift_for",
     "fake_quantize",
     "network_from",
     "parameters_by_name",

@@ -151,7 +151,7 @@ def _run_integer(x: Tensor, h_0: Tensor, rows: QuantizedRows) -> tuple[Tensor, T
     units = h_0.shape[1]
     W_q2 = rows.weight_q2
     sums = torch.addmm(rows.bias_half_q17, (x * Q15_ONE).to(W_q2.dtype).view(-1, width), W_q2[:, :width].T)
-    W_h, table = W_q2[:, width:].T, _softsign_table()
+    W_h, table = W_q2[:, width:].T, softsign_table()
     s = torch.empty(steps, batch, 2 * units, dtype=torch.int32)
     states = torch.empty(steps, batch, units, dtype=torch.int32)
     h = (h_0 * Q15_ONE).to(torch.int32)
@@ -167,6 +167,6 @@ def _run_integer(x: Tensor, h_0: Tensor, rows: QuantizedRows) -> tuple[Tensor, T
 
 
 @lru_cache(maxsize=1)
-def _softsign_table() -> Tensor:
+def softsign_table() -> Tensor:
     """`softsign_q15` of every Q15 integer within +-64.0, so that it is defined once: [2**22 + 1] int32."""
     return torch.from_numpy(softsign_q15(np.arange(-ACC_LIMIT_Q15, ACC_LIMIT_Q15 + 1)).astype(np.int32))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from hil.cells.embedded_gru import EmbeddedGRU
-from hil.cells.rows import QuantizedRows, RowFormat, fake_quantize, straight_through
+from hil.cells.event_embedded_gru import EventEmbeddedGRU, Surrogate
+from hil.cells.rows import QuantizedRows, RowFormat, bias_range, fake_quantize, straight_through
 from hil.errors import UsageError
 from hil.fixed import INT16_MAX, INT16_MIN, Q15_ONE
 from hil.float_model import MAX_READOUT_SHIFT, FloatModel, Kind
@@ -29,18 +31,31 @@ def readout_shift_for(steps: int) -> int:
     return shift
 
 
+def event_readout_shift_for(steps: int, activity: float) -> int:
+    """
+    The smallest shift with which the sum over ``steps`` cannot saturate for a unit that fires four times as often as
+    ``activity``; rarer units keep more bits that way, busier ones are clipped.
+
+    Raises:
+        UsageError: As `readout_shift_for`.
+    """
+    return readout_shift_for(max(1, min(steps, math.ceil(4 * activity * steps))))
+
+
 class Network(nn.Module):
     """
     A sequence classifier.
 
     Args:
-        kind: ``"embedded_gru"``, or ``"gru"`` for `torch.nn.GRU` of the same shape.
+        kind: ``"embedded_gru"``, ``"event_embedded_gru"``, or ``"gru"`` for `torch.nn.GRU` of the same shape.
         inputs: D.
         hidden: Units of each recurrent layer, input side first.
         dense: Units of the hidden dense layer.
         outputs: O, classes.
-        readout_shift: States are summed over time and divided by two to this.
+        readout_shift: States (events, of an event eGRU) are summed over time and divided by two to this.
         z_bias: Initial bias of the eGRU's gates.
+        threshold: Initial threshold of the event eGRU's units.
+        surrogate: Derivative that the event eGRU learns with.
         generator: Of the initial weights.
     """
 
@@ -54,14 +69,24 @@ class Network(nn.Module):
         readout_shift: int,
         *,
         z_bias: float = -2.0,
+        threshold: float = 0.05,
+        surrogate: Surrogate | None = None,
         generator: torch.Generator | None = None,
     ):
         super().__init__()
         self.kind, self.inputs, self.hidden, self.outputs = kind, inputs, hidden, outputs
         self.readout_shift = readout_shift
         widths = zip((inputs, *hidden[:-1]), hidden, strict=True)
+        layers: list[nn.Module]
         if kind == "gru":
             layers = [_gru(D, H, generator) for D, H in widths]
+        elif kind == "event_embedded_gru":
+            layers = [
+                EventEmbeddedGRU(
+                    D, H, batch_first=True, z_bias=z_bias, threshold=threshold, surrogate=surrogate, generator=generator
+                )
+                for D, H in widths
+            ]
         else:
             layers = [EmbeddedGRU(D, H, batch_first=True, z_bias=z_bias, generator=generator) for D, H in widths]
         self.recurrent = nn.ModuleList(layers)
@@ -78,11 +103,30 @@ class Network(nn.Module):
         Returns:
             [N, O] logits; quantized, float64 and the twin's integers divided by 2**15.
         """
+        return self.run(x)[0]
+
+    def run(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """
+        As `forward`, with how often each unit of each event layer fired.
+
+        Returns:
+            [N, O] logits, and for each event layer the mean of its events over clips and time, [H];
+            their gradients go through the surrogate.
+        """
+        rates = []
         for layer in self.recurrent:
-            x, _ = layer(x)
-        if self.dense_formats:
-            return self._integer_output(x)
-        r = x.sum(dim=1) / 2**self.readout_shift
+            if isinstance(layer, EventEmbeddedGRU):
+                sequence = layer.run(x)
+                x = sequence.y
+                rates.append(sequence.events.mean(dim=(0, 1)))
+            else:
+                x, _ = layer(x)
+        return (self._integer_output(x) if self.dense_formats else self._real_output(x)), rates
+
+    def _real_output(self, states: Tensor) -> Tensor:
+        r = states.sum(dim=1) / 2**self.readout_shift
+        if self.kind == "event_embedded_gru":
+            r = r.clamp(max=INT16_MAX / Q15_ONE)
         return self.dense[1](torch.clamp(self.dense[0](r), 0, 1))
 
     def _integer_output(self, states: Tensor) -> Tensor:
@@ -107,11 +151,20 @@ class Network(nn.Module):
         Raises:
             UsageError: The network is a GRU.
         """
-        if self.kind != "embedded_gru":
+        if self.kind == "gru":
             raise UsageError(f"a {self.kind!r} cannot be quantized, only an eGRU")
         for i, layer in enumerate(self.recurrent):
             layer.format = formats[f"recurrent.{i}"]
         self.dense_formats = [formats[f"dense.{i}"] for i in range(len(self.dense))]
+
+    @torch.no_grad()
+    def clamp_(self) -> None:
+        """Put parameters back into the ranges that the artefact can hold: thresholds, and biases once quantized."""
+        for layer in self.recurrent:
+            if isinstance(layer, EventEmbeddedGRU):
+                layer.clamp_()
+        for bias, row_format in self.formatted_biases():
+            bias.clamp_(*bias_range(row_format))
 
     def formatted_biases(self) -> list[tuple[nn.Parameter, RowFormat]]:
         """Latent biases with the format of their rows; empty unless quantized."""
@@ -156,14 +209,17 @@ def parameters_by_name(network: Network) -> dict[str, nn.Parameter]:
             named |= {f"recurrent.{i}.{part}": getattr(layer, f"{part}_l0") for part in _GRU_PARTS}
         else:
             named |= {f"recurrent.{i}.weight": layer.weight, f"recurrent.{i}.bias": layer.bias}
+        if isinstance(layer, EventEmbeddedGRU):
+            named[f"recurrent.{i}.threshold"] = layer.threshold
     for i, layer in enumerate(network.dense):
         named |= {f"dense.{i}.weight": layer.weight, f"dense.{i}.bias": layer.bias}
     return named
 
 
-def network_from(model: FloatModel) -> Network:
+def network_from(model: FloatModel, surrogate: Surrogate | None = None) -> Network:
     """A network with the model's parameters, quantized if the model was trained quantized."""
-    network = Network(model.kind, model.inputs, model.hidden, model.dense, model.outputs, model.readout_shift)
+    shape = (model.inputs, model.hidden, model.dense, model.outputs, model.readout_shift)
+    network = Network(model.kind, *shape, surrogate=surrogate)
     with torch.no_grad():
         for name, parameter in parameters_by_name(network).items():
             parameter.copy_(torch.tensor(model.arrays[name]))

@@ -6,7 +6,8 @@ Another kernel for the same layer is another function that returns a `Part`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from hil.artefact import DenseLayer, EmbeddedGruLayer, Rows
 from hil.codegen.c_text import buffer, constant
@@ -24,6 +25,7 @@ class Part:
         result: Expression of its output, the input of the next layer.
         reset: Statement that starts a sequence, or ``""``.
         inspect: Initializer of its ``struct model_layer``, or ``""``.
+        files: Further sources by name, such as generated assembly.
     """
 
     definitions: str
@@ -31,6 +33,7 @@ class Part:
     result: str
     reset: str = ""
     inspect: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 def embedded_gru_part(name: str, layer: EmbeddedGruLayer, x: str) -> Part:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from hil.artefact import Artefact, EmbeddedGruLayer, Gru8Layer, RecurrentLayer, Rows
+from hil.artefact import Artefact, EmbeddedGruLayer, EventEmbeddedGruLayer, Gru8Layer, RecurrentLayer, Rows
 from hil.codegen.c_text import buffer, hash_bytes
+from hil.codegen.event_layers import event_embedded_gru_part
 from hil.codegen.frontend import frontend_buffers, frontend_constants
 from hil.codegen.gate_layers import byte_dense_part, gru8_part
 from hil.codegen.layers import Part, dense_part, embedded_gru_part
@@ -25,6 +26,7 @@ _TEXT = """\
 #include "kernels/byte_dense.h"
 #include "kernels/dense.h"
 #include "kernels/embedded_gru.h"
+#include "kernels/event_embedded_gru.h"
 #include "kernels/gru8.h"
 #include "kernels/readout_sum.h"
 
@@ -144,7 +146,8 @@ def emit_c(artefact: Artefact, *, audio: bool = False) -> dict[str, str]:
         output=_lines(part.run for part in dense),
         audio=_audio(artefact) if audio else _NO_AUDIO,
     )
-    return {MODEL_FILE: text}
+    files = {name: source for part in recurrent for name, source in part.files.items()}
+    return {MODEL_FILE: text, **files}
 
 
 def _audio(artefact: Artefact) -> str:
@@ -174,6 +177,8 @@ def recurrent_part(name: str, layer: RecurrentLayer, x: str) -> Part:
     match layer:
         case Gru8Layer():
             return gru8_part(name, layer, x)
+        case EventEmbeddedGruLayer():
+            return event_embedded_gru_part(name, layer, x)
         case EmbeddedGruLayer():
             return embedded_gru_part(name, layer, x)
 

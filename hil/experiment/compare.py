@@ -105,8 +105,8 @@ def locate(
         difference: Its first difference.
 
     Returns:
-        The difference with ``operation`` accumulator, gate, candidate or state, and that operation's layer, unit and
-        values; unchanged if it is in the output layers; None if everything is right the second time.
+        The difference with ``operation`` accumulator, gate, candidate, event (a unit fired or did not), output (it
+        fired with another value) or state, and that operation's layer, unit and values; unchanged if it is in the output layers; None if everything is right the second time.
     """
     if difference.step < 0:
         return difference
@@ -120,6 +120,8 @@ def locate(
             wrong = np.flatnonzero(want != got)
             if wrong.size:
                 unit = int(wrong[0])
+                if operation == "event" and want[unit] and got[unit]:
+                    operation = "output"
                 return replace(
                     difference,
                     layer=layer,

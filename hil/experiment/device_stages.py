@@ -16,7 +16,7 @@ from hil.experiment.bench import FLOAT_GRU as FLOAT_GRU_KERNEL
 from hil.experiment.feature_file import load_features
 from hil.experiment.hashes import code_sha256, values_sha256
 from hil.experiment.result import Result, result_from_json
-from hil.experiment.run import Background, run_on_rig
+from hil.experiment.run import Background, cell_name, run_on_rig
 from hil.experiment.stages import ARTEFACT, FEATURES, FLOAT_EGRU, FLOAT_GRU, QUANTIZED, file_sha256
 from hil.experiment.workspace import Manifest, Workspace, write_text
 from hil.firmware import Firmware, compile_firmware, find_compiler, load_firmware
@@ -254,13 +254,14 @@ def _background(recipe: Recipe, ws: Workspace) -> Background:
     }
     accuracy: dict[str, float] = {}
     notes: list[str] = []
-    for title, stage in (("float GRU", "float-gru"), ("float eGRU", "float-egru")):
+    cell = cell_name(artefact)
+    for title, stage in (("float GRU", "float-gru"), (f"float {cell}", "float-egru")):
         value = _accuracy(ws, manifests[stage])
         if value is None:
             notes.append(f"{title}: not trained on these features here, its accuracy is left out")
         else:
             accuracy[title] = value
-    models = {"float GRU": FLOAT_GRU, "float eGRU": FLOAT_EGRU, "quantized eGRU": QUANTIZED}
+    models = {"float GRU": FLOAT_GRU, f"float {cell}": FLOAT_EGRU, f"quantized {cell}": QUANTIZED}
     found = {title: _model(ws, name) for title, name in models.items()}
     gru = found["float GRU"]
     return Background(

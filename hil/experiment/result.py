@@ -25,7 +25,7 @@ class Difference:
         step: Time step, or -1 for the output layers.
         layer: Recurrent layer, or -1 for the output layers.
         unit: Unit of that layer, or index of the logit.
-        operation: ``accumulator``, ``gate``, ``candidate``, ``state``, ``output`` or ``saturation count``.
+        operation: ``accumulator``, ``gate``, ``candidate``, ``event``, ``state``, ``output`` or ``saturation count``.
         expected, got: Integers in the operation's format.
         differing, compared: How many values differ, of how many, in this sequence.
     """
@@ -78,7 +78,7 @@ class Result:
             states and logits), and the ``commit``.
         labels: Class names.
         accuracy: Fraction correct on the same test clips, by model in order of display:
-            ``float GRU``, ``float eGRU``, ``quantized eGRU``, ``device``.
+            ``float GRU``, ``float eGRU`` (or ``float event eGRU``), ``quantized eGRU``, ``device``.
         steps, steps_exact: Time steps compared with the twin, and those equal bit for bit.
         outputs, outputs_exact: The same for logit vectors.
         first_difference: None if there is none.
@@ -98,6 +98,7 @@ class Result:
         notes: Anything the reader must know: saturated values, skipped stages.
         bench: Cycles of each call by kernel name, such as ``embedded_gru_step`` and ``float_gru_step``.
         bench_shape: Inputs and units of the benched cells.
+        activity: Share of outputs of each recurrent layer that are not 0, on the test clips.
     """
 
     model: str
@@ -131,6 +132,7 @@ class Result:
     notes: tuple[str, ...] = ()
     bench: dict[str, tuple[int, ...]] = field(default_factory=dict)
     bench_shape: tuple[int, ...] = ()
+    activity: tuple[float, ...] = ()
 
     @property
     def bit_exact(self) -> bool:

@@ -19,6 +19,7 @@ from hil.experiment.progress import Progress
 from hil.experiment.result import Difference, Epoch, Result, Trajectory
 from hil.features import FeatureSet
 from hil.firmware import Firmware
+from hil.float_model import CELL_NAMES
 from hil.link.device import Device, Hello, Status
 from hil.quant import run_twins
 from hil.rig import Rig
@@ -168,7 +169,7 @@ def _result(
         labels=artefact.labels,
         accuracy={
             **background.float_accuracy,
-            "quantized eGRU": float((twin == y).mean()),
+            f"quantized {cell_name(artefact)}": float((twin == y).mean()),
             "device": float((decisions == y).mean()),
         },
         steps=sum(c.steps for c in run.comparisons),
@@ -191,7 +192,13 @@ def _result(
         repetitions=run.repetitions,
         seconds=dict(background.seconds),
         notes=(*background.notes, *run.notes, *_notes(features, run)),
+        activity=tuple(np.mean([trace.activity for trace in run.expected], axis=0).tolist()),
     )
+
+
+def cell_name(artefact: Artefact) -> str:
+    """What the model's cell is called in reports."""
+    return CELL_NAMES.get(artefact.recurrent[0].cell, artefact.recurrent[0].cell)
 
 
 def _outputs_sha256(traces: list[Trace]) -> str:

@@ -17,7 +17,7 @@ from hil.experiment.feature_file import Features, load_features, save_features
 from hil.experiment.hashes import code_sha256, values_sha256, version
 from hil.experiment.training import Job, Model, Trained, Workers, workers
 from hil.experiment.workspace import Manifest, Pending, Workspace
-from hil.float_model import load_float_model
+from hil.float_model import CELL_NAMES, load_float_model
 from hil.quant import quantize
 from hil.recipe import Recipe
 
@@ -108,7 +108,7 @@ class _Training:
     file: str
 
     def inputs(self, recipe: Recipe, ws: Workspace) -> dict[str, str]:
-        shape: tuple[Any, ...] = (recipe.train, recipe.cell)
+        shape: tuple[Any, ...] = (recipe.train, recipe.cell, *_events(recipe, self.model))
         inputs = {
             "features": file_sha256(ws.path(FEATURES)),
             "recipe": " ".join(values_sha256(part) for part in shape),
@@ -121,7 +121,15 @@ class _Training:
 
 
 _GRU = _Training("float-gru", "float GRU", "gru", FLOAT_GRU)
-_EGRU = _Training("float-egru", "float eGRU", "embedded_gru", FLOAT_EGRU)
+
+
+def _egru(recipe: Recipe) -> _Training:
+    return _Training("float-egru", f"float {CELL_NAMES[recipe.cell.kind]}", recipe.cell.kind, FLOAT_EGRU)
+
+
+def _events(recipe: Recipe, model: Model) -> tuple[Any, ...]:
+    """What of the recipe is for event cells only."""
+    return (recipe.events,) if model != "gru" and recipe.cell.kind == "event_embedded_gru" else ()
 
 
 def make_models(recipe: Recipe, ws: Workspace, *, quantized: bool, jobs: int = 2) -> None:
@@ -136,14 +144,15 @@ def make_models(recipe: Recipe, ws: Workspace, *, quantized: bool, jobs: int = 2
         quantized: Go on to the artefact.
         jobs: Trainings at once; 1 does one after the other.
     """
+    float_egru = _egru(recipe)
     with ExitStack() as stack:
         pool = stack.enter_context(workers(ws.progress))
         gru = stack.enter_context(ws.begin(_GRU.stage, _GRU.inputs(recipe, ws), [_GRU.file]))
-        egru = stack.enter_context(ws.begin(_EGRU.stage, _EGRU.inputs(recipe, ws), [_EGRU.file]))
-        _start(pool, _EGRU, egru, recipe, ws)
+        egru = stack.enter_context(ws.begin(float_egru.stage, float_egru.inputs(recipe, ws), [float_egru.file]))
+        _start(pool, float_egru, egru, recipe, ws)
         if jobs > 1:
             _start(pool, _GRU, gru, recipe, ws)
-        _finish(pool, _EGRU, egru, ws)
+        _finish(pool, float_egru, egru, ws)
         if quantized:
             make_artefact(recipe, ws, pool)
         if jobs <= 1:
@@ -177,10 +186,12 @@ def make_artefact(recipe: Recipe, ws: Workspace, pool: Workers | None = None) ->
     Raises:
         UsageError: Features or float model are missing: the message says what makes them.
     """
+    parts = (recipe.train, recipe.cell, recipe.quantize, *_events(recipe, "quantized"))
+    title = f"quantized {CELL_NAMES[recipe.cell.kind]}"
     inputs = {
         "features": file_sha256(ws.path(FEATURES)),
         "float": file_sha256(ws.path(FLOAT_EGRU)),
-        "recipe": " ".join(values_sha256(part) for part in (recipe.train, recipe.cell, recipe.quantize)),
+        "recipe": " ".join(values_sha256(part) for part in parts),
         "name": recipe.name,
         "data": _data_sha256(ws),
         "code": code_sha256("quant", "artefact", *_TRAINING),
@@ -192,8 +203,8 @@ def make_artefact(recipe: Recipe, ws: Workspace, pool: Workers | None = None) ->
             return pending.known
         pool = pool or stack.enter_context(workers(ws.progress))
         job = Job(recipe, "quantized", ws.path(FEATURES), pending.part / QUANTIZED, ws.path(FLOAT_EGRU))
-        pool.start("quantized eGRU", job)
-        trained = pool.result("quantized eGRU")
+        pool.start(title, job)
+        trained = pool.result(title)
         _write_artefact(recipe, ws, pending, trained)
         return ws.finish(pending, _facts(trained))
 

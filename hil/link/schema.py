@@ -214,7 +214,7 @@ BODIES: dict[Kind, tuple[Field, ...]] = {
     ),
     Kind.INNER: (
         _f("layer", "u8", "as asked"),
-        _f("cell", "u8", "of this layer: 0 eGRU, 1 int8 GRU, 2 EGRU"),
+        _f("cell", "u8", "of this layer: 0 eGRU, 1 int8 GRU, 2 EGRU, 3 event eGRU"),
         _f("units", "u16", "H of this layer"),
         _f(
             "data",

@@ -1,7 +1,14 @@
 """Twins: the integer kernels in Python, equal to the C bit for bit, and the quantizer.  Works without torch."""
 
 from hil.arithmetic import softsign_q15
-from hil.quant.kernels import dense, embedded_gru_step, pre_activations_q15, readout_sum, row_sums_q17
+from hil.quant.kernels import (
+    dense,
+    embedded_gru_step,
+    event_embedded_gru_step,
+    pre_activations_q15,
+    readout_sum,
+    row_sums_q17,
+)
 from hil.quant.listen import listen_twin
 from hil.quant.paper import softsign_division_q15, truncated_dot_q15
 from hil.quant.quantize import fit_exponents, quantization_settings, quantize, quantize_rows
@@ -11,6 +18,7 @@ __all__ = [
     "MAX_STEPS",
     "dense",
     "embedded_gru_step",
+    "event_embedded_gru_step",
     "fit_exponents",
     "listen_twin",
     "pre_activations_q15",

@@ -100,6 +100,46 @@ def embedded_gru_step(x: Int16, h: Int16, rows: Rows) -> tuple[Int32, Int16, Int
     return acc_q17, z.astype(np.int16), g.astype(np.int16), after.astype(np.int16)
 
 
+def event_embedded_gru_step(
+    x: Int16, h: Int16, y: Int16, rows: Rows, threshold_q15: Int16
+) -> tuple[Int32, Int16, Int16, Int16, Int16]:
+    """
+    Advance an event eGRU layer by one time step, in integers.
+
+        z, g of [x; y] as in `embedded_gru_step`
+        c  = h + z (g - h)          h + ((z (g - h) + 2**14) >> 15)
+        o  = c > theta
+        y' = c if o else 0          h' = c - theta if o else c
+
+    As there nothing can leave int16: c lies between h and g, and a state that loses its threshold stays positive.
+
+    Args:
+        x: [..., D] int16, Q15.  Features of this step, or outputs of the layer before.
+        h: [..., H] int16, Q15.  State before the step; not modified.
+        y: [..., H] int16, Q15.  Outputs of the step before.
+        rows: [2H, D + H], z rows then g rows; columns inputs, then outputs.
+        threshold_q15: [H] int16, positive.
+
+    Returns:
+        acc_q17, z_q15, g_q15 as `embedded_gru_step`; h_q15 and y_q15 [..., H] int16 after the step.
+
+    Source:
+        Subramoney and others 2023, events with soft reset, on the cell of Amoh and Odame 2019.
+
+    Twin:
+        ``event_embedded_gru_step`` in firmware/kernels/event_embedded_gru.c.
+    """
+    acc_q17 = row_sums_q17(np.concatenate([x, y], axis=-1), rows)
+    s = softsign_q15(pre_activations_q15(acc_q17, rows)).astype(np.int32)
+    units = h.shape[-1]
+    z, g = (s[..., :units] + Q15_ONE) >> 1, s[..., units:]
+    h32 = h.astype(np.int32)
+    c = h32 + ((z * (g - h32) + (1 << 14)) >> 15)
+    fired = c > threshold_q15
+    after, output = np.where(fired, c - threshold_q15, c), np.where(fired, c, 0)
+    return acc_q17, z.astype(np.int16), g.astype(np.int16), after.astype(np.int16), output.astype(np.int16)
+
+
 def readout_sum(sums: Int, shift: int) -> tuple[Int16, int]:
     """
     Summed states to the input of the dense layers: ``saturate16((sums + half) >> shift)``.

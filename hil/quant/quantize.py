@@ -9,8 +9,18 @@ import numpy as np
 import numpy.typing as npt
 
 from hil.arithmetic import BIAS_LIMIT, BIAS_STEP, Real, ZeroRule, bias_levels_q17, weight_levels_q2
-from hil.artefact import MAX_SHIFT, Artefact, DenseLayer, EmbeddedGruLayer, FrontEnd, Rows
+from hil.artefact import (
+    MAX_SHIFT,
+    Artefact,
+    DenseLayer,
+    EmbeddedGruLayer,
+    EventEmbeddedGruLayer,
+    FrontEnd,
+    RecurrentLayer,
+    Rows,
+)
 from hil.errors import UsageError
+from hil.fixed import INT16_MAX, Q15_ONE
 from hil.float_model import FloatModel
 from hil.recipe import QuantizeRecipe
 
@@ -89,13 +99,13 @@ def quantize(
     provenance: Mapping[str, Any] | None = None,
 ) -> Artefact:
     """
-    Round a trained eGRU to the artefact's arithmetic.
+    Round a trained eGRU or event eGRU to the artefact's arithmetic.
 
     Row scales are those that quantization-aware training used; a model without them has
     them fitted here by squared error.
 
     Args:
-        model: Kind ``"embedded_gru"``.
+        model: Kind ``"embedded_gru"`` or ``"event_embedded_gru"``.
         frontend: Of the features it was trained on.
         labels: [O] names of its outputs.
         recipe: Zero threshold, row scales, bias width.
@@ -106,7 +116,7 @@ def quantize(
         UsageError: The model is a GRU, was trained for another quantization, or a bias does not fit.
         ArtefactError: Model, front end and labels do not fit together.
     """
-    if model.kind != "embedded_gru":
+    if model.kind == "gru":
         raise UsageError(f"{name}: only an eGRU can be quantized to an artefact, this is a {model.kind!r}")
     settings = quantization_settings(recipe)
     if model.quantization and dict(model.quantization) != settings:
@@ -118,12 +128,23 @@ def quantize(
         name=name,
         labels=tuple(labels),
         frontend=frontend,
-        recurrent=tuple(EmbeddedGruLayer(rows[f"recurrent.{i}"]) for i in range(len(model.hidden))),
+        recurrent=tuple(_recurrent_layer(model, f"recurrent.{i}", rows) for i in range(len(model.hidden))),
         readout_shift=model.readout_shift,
         dense=(DenseLayer(rows["dense.0"], "relu"), DenseLayer(rows["dense.1"], "linear")),
         bias_bits=recipe.bias_bits,
         provenance=dict(provenance or {}),
     )
+
+
+def _recurrent_layer(model: FloatModel, layer: str, rows: Mapping[str, Rows]) -> RecurrentLayer:
+    if model.kind == "event_embedded_gru":
+        return EventEmbeddedGruLayer(rows[layer], threshold_q15(model.arrays[f"{layer}.threshold"]))
+    return EmbeddedGruLayer(rows[layer])
+
+
+def threshold_q15(threshold: Real) -> npt.NDArray[np.int16]:
+    """Thresholds in (0, 1) to int16, rounded to nearest, ties to even, at least 1."""
+    return np.clip(np.rint(threshold.astype(np.float64) * Q15_ONE), 1, INT16_MAX).astype(np.int16)
 
 
 def quantization_settings(recipe: QuantizeRecipe) -> dict[str, Any]:

@@ -55,6 +55,7 @@ def run_twins(artefact: Artefact, features: Int16, *, detail: bool = False) -> l
             logits=logits[n],
             saturated=int(clipped[n]),
             layers=tuple(_of_sequence(layer, n) for layer in layers if detail),
+            activity=tuple(float((layer.output_q15[n] != 0).mean()) for layer in layers),
         )
         for n in range(len(features))
     ]

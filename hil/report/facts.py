@@ -12,6 +12,9 @@ from hil.trace import Tier
 EGRU_STEP, FLOAT_GRU_STEP = "embedded_gru_step", "float_gru_step"
 """Kernels of `hil.codegen.BENCH_KERNELS` whose ratio is the gain."""
 
+DENSE_ACTIVITY = 0.9
+"""A layer with more outputs that are not 0 is no event layer."""
+
 WORTH = {
     Tier.SILICON: "measured on a chip",
     Tier.CYCLE_MODEL: "counted by the built-in emulator's model of core and flash; no chip ran",
@@ -44,7 +47,15 @@ class Fact:
 
 def facts(result: Result) -> tuple[Fact, ...]:
     """Every line of a result's table, in order of display."""
-    return (*_accuracy(result), *_exactness(result), *_cost(result), *_gain(result), *_memory(result), *_run(result))
+    return (
+        *_accuracy(result),
+        *_activity(result),
+        *_exactness(result),
+        *_cost(result),
+        *_gain(result),
+        *_memory(result),
+        *_run(result),
+    )
 
 
 def summary(result: Result) -> str:
@@ -99,6 +110,13 @@ def _accuracy(result: Result) -> Iterator[Fact]:
         tier = result.tier if model == "device" else Tier.HOST
         value = f"{100 * accuracy:.1f} %{clips_of(accuracy, result.outputs)}"
         yield Fact("Accuracy on the test clips", model, value, tier)
+
+
+def _activity(result: Result) -> Iterator[Fact]:
+    """Only where a layer is silent at times: a dense one speaks practically always."""
+    if result.activity and min(result.activity) < DENSE_ACTIVITY:
+        for layer, activity in enumerate(result.activity):
+            yield Fact("Units that speak in a step", f"layer {layer}", f"{100 * activity:.1f} %", Tier.HOST)
 
 
 def _exactness(result: Result) -> Iterator[Fact]:

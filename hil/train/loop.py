@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hil.cells import Network, bias_range
+from hil.cells import Network
 from hil.errors import UsageError
 from hil.features import FeatureSet
 from hil.fixed import INT16_MAX, INT16_MIN, Q15_ONE
 from hil.float_model import Epoch
+from hil.train.events import EventTarget
 
 Progress = Callable[[int, int, str], None]
 """Called with updates done, updates in all, and a line of text."""
@@ -39,6 +40,7 @@ class Plan:
         noise: Standard deviation of Gaussian noise added to features, 1.0 = full scale.
         time_shift: Clips are shifted by up to this many frames either way.
         seed: Of order, noise and shifts.
+        events: What event layers are held to.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Plan:
     noise: float
     time_shift: int
     seed: int
+    events: EventTarget | None = None
 
 
 @contextmanager
@@ -99,8 +102,10 @@ def run_plan(
         for update, chosen in enumerate(torch.randperm(len(y), generator=generator).split(plan.batch)):
             done = (epoch - 1) * updates + update
             _set_rate(optimizer, plan.learning_rate * _cosine(done / (plan.epochs * updates)))
-            logits = network(augment(x[chosen], plan, generator))
+            logits, rates = network.run(augment(x[chosen], plan, generator))
             loss = torch.nn.functional.cross_entropy(logits, y[chosen], weights.to(logits.dtype))
+            if rates and plan.events:
+                loss = loss + plan.events.penalty(rates, done / (plan.epochs * updates))
             if not math.isfinite(value := float(loss.detach())):
                 raise UsageError(f"{plan.name}: the loss is {value} in epoch {epoch}: lower the learning rate")
             _update(network, optimizer, loss)
@@ -168,9 +173,7 @@ def _update(network: Network, optimizer: torch.optim.Optimizer, loss: Tensor) ->
     loss.backward()
     torch.nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_NORM)
     optimizer.step()
-    with torch.no_grad():
-        for bias, row_format in network.formatted_biases():
-            bias.clamp_(*bias_range(row_format))
+    network.clamp_()
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

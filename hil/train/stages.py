@@ -7,12 +7,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from hil.cells import Network, arrays_of, network_from, readout_shift_for, row_formats
+from hil.cells import (
+    Network,
+    Surrogate,
+    arrays_of,
+    event_readout_shift_for,
+    network_from,
+    readout_shift_for,
+    row_formats,
+)
 from hil.errors import UsageError
 from hil.features import FeatureSet
-from hil.float_model import Epoch, FloatModel, Kind
+from hil.float_model import CELL_NAMES, Epoch, FloatModel, Kind
 from hil.quant import fit_exponents, quantization_settings
 from hil.recipe import Recipe
+from hil.train.events import EventTarget
 from hil.train.loop import Plan, Progress, deterministic, run_plan
 
 _QUANTIZED_SEED = 1 << 32
@@ -37,7 +46,7 @@ def fit(
         recipe: Cell, training, and the number of quantized epochs (for the GRU).
         train: Clips to learn from.
         validation: Clips that choose the epoch that is kept.
-        kind: ``"embedded_gru"``, or ``"gru"`` for the baseline of the same shape.
+        kind: ``"embedded_gru"``, ``"event_embedded_gru"``, or ``"gru"`` for the baseline of the same shape.
         progress: Called after every update.
 
     Raises:
@@ -53,8 +62,10 @@ def fit(
             recipe.cell.hidden,
             recipe.cell.dense,
             outputs,
-            readout_shift_for(steps),
+            _readout_shift(recipe, kind, steps),
             z_bias=recipe.train.z_bias,
+            threshold=recipe.events.threshold,
+            surrogate=Surrogate(recipe.events.damping, recipe.events.support),
             generator=torch.Generator().manual_seed(recipe.train.seed),
         )
         curve = run_plan(network, plan, train, validation, progress)
@@ -103,13 +114,13 @@ def fit_quantized(
         )
     exponents = _fit_exponents(recipe, float_model)
     settings = quantization_settings(recipe.quantize)
-    plan = _quantized_plan(recipe)
+    plan = _quantized_plan(recipe, float_model.kind)
     with deterministic():
-        network = network_from(float_model)
+        network = network_from(float_model, Surrogate(recipe.events.damping, recipe.events.support))
         network.quantize_(row_formats(exponents, settings))
         curve = run_plan(network, plan, train, validation, progress)
     return FloatModel(
-        kind="embedded_gru",
+        kind=float_model.kind,
         inputs=float_model.inputs,
         hidden=float_model.hidden,
         dense=float_model.dense,
@@ -127,31 +138,39 @@ def _float_plan(recipe: Recipe, kind: Kind) -> Plan:
     t = recipe.train
     gru = kind == "gru"
     return Plan(
-        name="float GRU" if gru else "float eGRU",
+        name=f"float {CELL_NAMES[kind]}",
         epochs=t.epochs + (recipe.quantize.epochs if gru else 0),
         batch=t.batch,
         learning_rate=t.gru_learning_rate if gru else t.learning_rate,
         noise=t.noise,
         time_shift=t.time_shift,
         seed=t.seed,
+        events=EventTarget(recipe.events, ramped=True),
     )
 
 
-def _quantized_plan(recipe: Recipe) -> Plan:
+def _readout_shift(recipe: Recipe, kind: Kind, steps: int) -> int:
+    if kind == "event_embedded_gru":
+        return event_readout_shift_for(steps, recipe.events.activity)
+    return readout_shift_for(steps)
+
+
+def _quantized_plan(recipe: Recipe, kind: Kind) -> Plan:
     t = recipe.train
     return Plan(
-        name="quantized eGRU",
+        name=f"quantized {CELL_NAMES[kind]}",
         epochs=recipe.quantize.epochs,
         batch=t.batch,
         learning_rate=recipe.quantize.learning_rate,
         noise=t.noise,
         time_shift=t.time_shift,
         seed=t.seed + _QUANTIZED_SEED,
+        events=EventTarget(recipe.events, ramped=False),
     )
 
 
 def _fit_exponents(recipe: Recipe, model: FloatModel) -> dict[str, np.ndarray[Any, np.dtype[np.int8]]]:
-    if model.kind != "embedded_gru":
+    if model.kind == "gru":
         raise UsageError(f"a {model.kind!r} cannot be quantized, only an eGRU")
     return {
         layer: fit_exponents(model.arrays[f"{layer}.weight"], model.arrays[f"{layer}.bias"], recipe.quantize)

@@ -1,0 +1,115 @@
+"""Generated event code and the event kernels as a program for the chip, called one by one on the emulated chip."""
+
+import numpy as np
+from emulator_support.build import symbol
+from emulator_support.machine import CHIP, NVMCTRL_CTRLB, flash_mode, poke
+from kernel_support import FIRMWARE
+
+from hil.codegen.event_code import event_code
+from hil.emulator import Emulator, Stop
+from hil.firmware import find_compiler
+from hil.firmware.compiler import run_tool
+
+HEAP, STACK, RETURN = 0x2000_0000, 0x2000_7000, 0x0003_FF00
+PRESERVED = ("r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11")
+SCRIPT = """\
+ENTRY(reset_handler)
+SECTIONS
+{
+    .text 0x400 : { *(.text*) *(.rodata*) }
+    /DISCARD/ : { *(.ARM.exidx*) *(.ARM.extab*) *(.note*) }
+}
+"""
+KERNELS = ("events.c", "events_armv6m.S", "event_embedded_gru_armv6m.S", "softsign_lines.c")
+FUNCTIONS = ("events_append", "events_append_changes", "event_embedded_gru_update")
+EVENT = np.dtype([("value", "<i4"), ("where", "<u4")])
+
+
+def build_events(folder, compiler, matrices, tree=FIRMWARE):
+    """ELF of the event kernels and of code for matrices by name; `deltas` belong to a name that ends in ``_deltas``."""
+    found = find_compiler(compiler)
+    folder.mkdir(parents=True, exist_ok=True)
+    codes = {name: event_code(name, w, deltas=name.endswith("_deltas")) for name, w in matrices.items()}
+    sources = [tree / "kernels" / name for name in KERNELS]
+    for name, code in codes.items():
+        sources.append(folder / f"{name}.S")
+        sources[-1].write_text(code.text)
+    names = (*FUNCTIONS, *codes)
+    entry = (
+        "".join(f"void {name}(void);\n" for name in names) + f"void (*const keep[])(void) = {{{', '.join(names)}}};\n"
+    )
+    sources.append(folder / "entry.c")
+    entry += "void reset_handler(void);\n"
+    entry += "void reset_handler(void) { for (unsigned i = 0; i < sizeof keep / sizeof *keep; i++) keep[i](); }\n"
+    sources[-1].write_text(entry)
+    (folder / "script.ld").write_text(SCRIPT)
+    objects = []
+    for source in sources:
+        objects.append(str(folder / f"{source.name}.o"))
+        run_tool(found.compile_command(str(source), objects[-1], "2", ["-I", str(tree)]), "compiling")
+    elf = folder / "events.elf"
+    run_tool(found.link_command(objects, str(folder / "script.ld"), str(elf), "2"), "linking")
+    return elf.read_bytes(), codes
+
+
+class EventChip:
+    """Functions of such a program; `cycles` are those of the last call."""
+
+    def __init__(self, elf, wait_states=0):
+        self._elf = elf
+        self._emulator = Emulator(CHIP)
+        self._emulator.load_elf(elf)
+        poke(self._emulator, NVMCTRL_CTRLB, flash_mode(wait_states))
+        self._emulator.load(RETURN, b"\x00\xbe")
+        self._next = HEAP
+        self.cycles = 0
+
+    def put(self, array):
+        """Copy an array to RAM, between words that must not change; returns its address."""
+        data = np.ascontiguousarray(array).tobytes()
+        address = self._next + 4
+        self._emulator.load(self._next, b"\xa5" * 4 + data + b"\xa5" * 4)
+        self._next = (address + len(data) + 7) & ~3
+        assert self._next < STACK - 0x400
+        return address
+
+    def get(self, address, dtype, shape):
+        count = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        assert self._emulator.read(address - 4, 4) == self._emulator.read(address + count, 4) == b"\xa5" * 4
+        return np.frombuffer(self._emulator.read(address, count), dtype).reshape(shape).copy()
+
+    def forget(self):
+        """Begin again at the bottom of RAM."""
+        self._next = HEAP
+
+    def call(self, name, *arguments):
+        """Call a function; it must restore what the procedure call standard says, sp above all."""
+        emulator = self._emulator
+        if arguments[4:]:
+            emulator.load(STACK, b"".join(int(value).to_bytes(4, "little") for value in arguments[4:]))
+        for i, value in enumerate(arguments[:4]):
+            emulator.set_register(f"r{i}", int(value) & 0xFFFFFFFF)
+        marks = {register: 0x5A5A0000 + i for i, register in enumerate(PRESERVED)}
+        entry = symbol(self._elf, name) & ~1
+        for register, value in {**marks, "sp": STACK, "lr": RETURN | 1, "pc": entry}.items():
+            emulator.set_register(register, value)
+        before = emulator.cycles
+        assert emulator.run(1 << 30) is Stop.BKPT, emulator.fault
+        self.cycles = emulator.cycles - before
+        after = emulator.registers()
+        assert {register: after[register] for register in marks} == marks
+        assert after["sp"] == STACK
+        return after["r0"]
+
+    def sum(self, name, events, start, deltas=None):
+        """Sums of a generated function, and its start after the call; lists are (value, where) and are ended."""
+        self.forget()
+        lists = [0 if part is None else self.put(np.array(part, EVENT)) for part in (events, deltas)]
+        begin, acc = self.put(start.astype(np.int32)), self.put(np.zeros_like(start, np.int32))
+        self.call(name, lists[0], begin, acc, lists[1])
+        return self.get(acc, np.int32, start.shape), self.get(begin, np.int32, start.shape)
+
+
+def events_of(values, where, end):
+    """A list of the values that are not 0."""
+    return [(int(v), int(w)) for v, w in zip(values, where, strict=True) if v] + [(0, int(end))]
