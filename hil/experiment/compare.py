@@ -106,7 +106,8 @@ def locate(
 
     Returns:
         The difference with ``operation`` accumulator, gate, candidate, event (a unit fired or did not), output (it
-        fired with another value) or state, and that operation's layer, unit and values; unchanged if it is in the output layers; None if everything is right the second time.
+        fired with another value) or state, and that operation's layer, unit and values; unchanged if it is in the
+        output layers; None if everything is right the second time.
     """
     if difference.step < 0:
         return difference
