@@ -126,11 +126,15 @@ def flash(
     short_help="Test sequences on a rig, compared",
     epilog=examples(
         "hil run models/keyword-demo --rig emulator",
+        "hil run keyword-demo --jobs 4               # on four emulated chips at once",
         "hil run keyword-demo --mode audio",
         "hil run keyword-demo --input speech.wav --input more.flac",
     ),
 )
 @options(MODEL, OUT, RIG, COMPILER, FORCE, FAST_LOAD)
+@click.option(
+    "--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="Emulated chips at once; the same result."
+)
 @click.option(
     "--mode",
     type=click.Choice(["features", "audio"]),
@@ -152,6 +156,7 @@ def run(
     compiler: str | None,
     force: bool,
     fast_load: bool,
+    jobs: int,
     mode: str,
     inputs: tuple[Path, ...],
 ) -> int:
@@ -162,6 +167,8 @@ def run(
     window by window, as the recipe's [stream] says; each decision is printed with the time of its window's end.
     """
     recipe = find_recipe(model)
+    if jobs > 1 and (inputs or mode == "audio"):
+        raise UsageError("--jobs goes with the test set's features: a stream of sound is one chip's")
     with workspace(recipe, out, force) as ws:
         if inputs or mode == "audio":
             from hil.cli import sound
@@ -169,7 +176,7 @@ def run(
             if inputs:
                 return sound.run_inputs(recipe, ws, rig, compiler, inputs, fast_load)
             return sound.run_clips(recipe, ws, rig, compiler, fast_load)
-        return _run(recipe, ws, rig, compiler, fast_load)
+        return _run(recipe, ws, rig, compiler, fast_load, jobs)
 
 
 @hil.command(
@@ -309,10 +316,10 @@ def check_bench(rig: RigRequest, compiler: str | None, fast_load: bool) -> None:
         find_pyocd()
 
 
-def _run(recipe: Recipe, ws: Workspace, rig: RigRequest, compiler: str | None, fast_load: bool) -> int:
+def _run(recipe: Recipe, ws: Workspace, rig: RigRequest, compiler: str | None, fast_load: bool, jobs: int = 1) -> int:
     from hil.experiment.device_stages import make_run
 
-    result = make_run(recipe, ws, rig, compiler, fast_load)
+    result = make_run(recipe, ws, rig, compiler, fast_load, jobs)
     _report(result, ws)
     return 0 if result.bit_exact else 1
 

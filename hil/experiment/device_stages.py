@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from hil.artefact import load_artefact
@@ -22,7 +22,7 @@ from hil.experiment.workspace import Manifest, Workspace, write_text
 from hil.firmware import Firmware, compile_firmware, find_compiler, load_firmware
 from hil.float_model import FloatModel, load_float_model
 from hil.recipe import Recipe
-from hil.rig import Rig, RigRequest, Target, load_rig
+from hil.rig import Rig, RigRequest, Target, load_rig, more_rigs
 from hil.trace import Tier
 
 ELF, FIRMWARE, RESULT, BENCH = "firmware.elf", "firmware.json", "result.json", "bench.json"
@@ -113,14 +113,17 @@ def chip_for(wanted: str, rig: Target) -> str:
     return rig.chip if (one.flash_bytes, one.ram_bytes) == (other.flash_bytes, other.ram_bytes) else wanted
 
 
-def make_run(recipe: Recipe, ws: Workspace, rig_name: RigName, compiler: str | None, fast_load: bool = False) -> Result:
+def make_run(
+    recipe: Recipe, ws: Workspace, rig_name: RigName, compiler: str | None, fast_load: bool = False, jobs: int = 1
+) -> Result:
     """
     Stages ``firmware`` and ``run``: the test sequences through a rig, compared with the twin.
 
-    A run on a real device is never skipped.
+    A run on a real device is never skipped.  With ``jobs`` the sequences are spread over so many emulated chips,
+    with the same result.
 
     Raises:
-        UsageError: Artefact or features are missing or do not fit together.
+        UsageError: Artefact or features are missing or do not fit together, or there is only one of the rig.
         RigError, DeviceError: As `hil.experiment.run.run_on_rig`.
     """
     artefact = load_artefact(ws.path(ARTEFACT))
@@ -137,8 +140,12 @@ def make_run(recipe: Recipe, ws: Workspace, rig_name: RigName, compiler: str | N
             "code": code_sha256(*_RUN_CODE),
         }
 
+        others = more_rigs(rig, min(jobs, len(features.test.x)) - 1)
+
         def make(folder: Path) -> dict[str, str]:
-            result = run_on_rig(artefact, features, firmware, rig, _background(recipe, ws), ws.progress)
+            with ExitStack() as stack:
+                more = [stack.enter_context(other) for other in others]
+                result = run_on_rig(artefact, features, firmware, rig, _background(recipe, ws), ws.progress, more)
             write_text(folder / RESULT, result.to_json())
             return {"bit_exact": str(result.bit_exact)}
 

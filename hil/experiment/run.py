@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -54,8 +56,23 @@ class Background:
 
 
 @dataclass(frozen=True)
+class _Part:
+    """What came back from one device; traces and comparisons by sequence."""
+
+    hello: Hello
+    status: Status
+    notes: tuple[str, ...]
+    got: dict[int, Trace]
+    comparisons: dict[int, Comparison]
+    first: Difference | None
+    located: bool
+    repetitions: int
+    bad_frames: int
+
+
+@dataclass(frozen=True)
 class _Run:
-    """What came back from the device."""
+    """What came back from all devices; `status` and the counts are of all together."""
 
     hello: Hello
     status: Status
@@ -69,7 +86,13 @@ class _Run:
 
 
 def run_on_rig(
-    artefact: Artefact, features: Features, firmware: Firmware, rig: Rig, background: Background, progress: Progress
+    artefact: Artefact,
+    features: Features,
+    firmware: Firmware,
+    rig: Rig,
+    background: Background,
+    progress: Progress,
+    more: Sequence[Rig] = (),
 ) -> Result:
     """
     Flash the firmware, stream every test sequence, and compare with the twin.
@@ -81,6 +104,8 @@ def run_on_rig(
         rig: Not yet flashed; left open.
         background: For the report.
         progress: Where to show it.
+        more: Rigs that equal the first: the sequences are spread over all of them, each in a thread, with the result
+            of one.  Left open.
 
     Raises:
         UsageError: Features and model do not fit together.
@@ -89,7 +114,7 @@ def run_on_rig(
     """
     test = features.test
     expected = run_twins(artefact, test.x)
-    run = _stream(artefact, test, firmware, rig, expected, progress)
+    run = _stream(artefact, test, firmware, (rig, *more), expected, progress)
     return _result(artefact, features, firmware, rig, run, background)
 
 
@@ -117,30 +142,104 @@ def _frames_told(device: Device, progress: Progress) -> Iterator[None]:
 
 
 def _stream(
-    artefact: Artefact, test: FeatureSet, firmware: Firmware, rig: Rig, expected: list[Trace], progress: Progress
+    artefact: Artefact,
+    test: FeatureSet,
+    firmware: Firmware,
+    rigs: Sequence[Rig],
+    expected: list[Trace],
+    progress: Progress,
 ) -> _Run:
+    """Sequence i goes to rig i modulo their number."""
+    ended, lock, done = threading.Event(), threading.Lock(), 0
+    title = f"{len(test.x)} test clips on {rigs[0].name}" + (f", {len(rigs)} at once" if len(rigs) > 1 else "")
+
+    def one_more() -> bool:
+        nonlocal done
+        with lock:
+            done += 1
+            update(done, len(test.x))
+        return not ended.is_set()
+
+    def part(k: int) -> _Part:
+        indices = range(k, len(test.x), len(rigs))
+        try:
+            return _stream_part(artefact, test, firmware, rigs[k], expected, indices, one_more, progress)
+        except BaseException:
+            ended.set()
+            raise
+
+    with progress.task(title) as update:
+        if len(rigs) == 1:
+            return _together([part(0)], expected)
+        with ThreadPoolExecutor(len(rigs)) as pool:
+            try:
+                parts = list(pool.map(part, range(len(rigs))))
+            finally:  # also after Ctrl-C: no thread begins another sequence
+                ended.set()
+    return _together(parts, expected)
+
+
+def _stream_part(
+    artefact: Artefact,
+    test: FeatureSet,
+    firmware: Firmware,
+    rig: Rig,
+    expected: list[Trace],
+    indices: Sequence[int],
+    one_more: Callable[[], bool],
+    progress: Progress,
+) -> _Part:
     widths = [layer.units for layer in artefact.recurrent]
-    got: list[Trace] = []
-    comparisons: list[Comparison] = []
+    got: dict[int, Trace] = {}
+    comparisons: dict[int, Comparison] = {}
     first: Difference | None = None
-    notes: list[str] = []
+    located = True
     flashed = rig.flash(firmware)
     connection = connect_rig(rig, firmware)
     device, hello = connection.device, connection.hello
-    notes += [f"flashed: {flashed.how}", *flashed.notes, *connection.notes]
-    with _frames_told(device, progress), progress.task(f"{len(test.x)} test clips on {rig.name}") as update:
-        for i, (x, twin) in enumerate(zip(test.x, expected, strict=True)):
-            got.append(device.run_sequence(x))
-            comparisons.append(compare(twin, got[-1], widths, i))
-            if first is None and comparisons[-1].first is not None:
-                first = comparisons[-1].first
-                located = locate(device, artefact, x, first)
-                first = located or first
-                if located is None:
-                    notes.append("the first difference did not happen again when the sequence was repeated")
-            update(i + 1, len(test.x))
-    status = device.status()
-    return _Run(hello, status, expected, got, comparisons, first, device.repetitions, device.bad_frames, tuple(notes))
+    notes = (f"flashed: {flashed.how}", *flashed.notes, *connection.notes)
+    with _frames_told(device, progress):
+        for i in indices:
+            got[i] = device.run_sequence(test.x[i])
+            comparisons[i] = compare(expected[i], got[i], widths, i)
+            if first is None and (found := comparisons[i].first) is not None:
+                place = locate(device, artefact, test.x[i], found)
+                first, located = place or found, place is not None
+            if not one_more():
+                break
+    return _Part(hello, device.status(), notes, got, comparisons, first, located, device.repetitions, device.bad_frames)
+
+
+def _together(parts: Sequence[_Part], expected: list[Trace]) -> _Run:
+    """In the order of the sequences; the first difference is that of the first sequence that differs."""
+    got = {i: trace for part in parts for i, trace in part.got.items()}
+    comparisons = {i: comparison for part in parts for i, comparison in part.comparisons.items()}
+    differing = min((part for part in parts if part.first), key=lambda part: _sequence(part), default=None)
+    notes = list(parts[0].notes)
+    if differing and not differing.located:
+        notes.append("the first difference did not happen again when the sequence was repeated")
+    first = parts[0].status
+    status = replace(
+        first,
+        overruns=sum(part.status.overruns for part in parts),
+        bad_frames=sum(part.status.bad_frames for part in parts),
+        stack_bytes=max(part.status.stack_bytes for part in parts),
+    )
+    return _Run(
+        parts[0].hello,
+        status,
+        expected,
+        [got[i] for i in sorted(got)],
+        [comparisons[i] for i in sorted(comparisons)],
+        differing.first if differing else None,
+        sum(part.repetitions for part in parts),
+        sum(part.bad_frames for part in parts),
+        tuple(notes),
+    )
+
+
+def _sequence(part: _Part) -> int:
+    return part.first.sequence if part.first else -1
 
 
 def _result(

@@ -3,7 +3,7 @@
 from hil.rig.base import FlashReport, Rig, Target
 from hil.rig.connect import Connection, connect
 from hil.rig.file import RigFile
-from hil.rig.load import RigRequest, load_rig, load_rig_file, model_of, predictor_of, rig_files, target_of
+from hil.rig.load import RigRequest, load_rig, load_rig_file, model_of, more_rigs, predictor_of, rig_files, target_of
 
 __all__ = [
     "Connection",
@@ -16,6 +16,7 @@ __all__ = [
     "load_rig",
     "load_rig_file",
     "model_of",
+    "more_rigs",
     "predictor_of",
     "rig_files",
     "target_of",

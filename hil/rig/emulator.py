@@ -56,6 +56,10 @@ class EmulatorRig:
         self._device: Device | None = None
         self._stack = ExitStack()
 
+    def another(self) -> EmulatorRig:
+        """A chip like this one, not yet flashed."""
+        return EmulatorRig(self._file, self.reason, fast_load=self._fast_load, chip_erase=self._chip_erase)
+
     def flash(self, firmware: Firmware) -> FlashReport:
         """
         Put a program on the chip and start it.

@@ -152,3 +152,18 @@ def _make(file: RigFile, reason: str, *, fast_load: bool, chip_erase: bool) -> R
     if file.kind == "renode":
         raise NotHere("renode not found")
     return BoardRig(file, find_board(file), reason, chip_erase=chip_erase)
+
+
+def more_rigs(rig: Rig, count: int) -> list[Rig]:
+    """
+    Further rigs that equal one, not yet started.
+
+    Raises:
+        UsageError: ``count`` is not 0 and there is only one of it.
+    """
+    if count > 0 and not isinstance(rig, EmulatorRig):
+        raise UsageError(
+            f"{rig.name}: a single board, which takes one sequence after the other. Leave out --jobs, or use "
+            f"--rig emulator"
+        )
+    return [rig.another() for _ in range(count)] if isinstance(rig, EmulatorRig) else []
