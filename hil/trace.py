@@ -170,6 +170,8 @@ class Trace:
             A window with an interrupt in it is not a measurement.
         layers: Inner values, when asked for.
         activity: Share of outputs of each recurrent layer that are not 0; empty from a device, which does not tell.
+        hashes: [T] uint32, after each step the CRC-32 of all states so far (int16, little-endian), in place of the
+            states themselves; None if they are there.
     """
 
     tier: Tier
@@ -181,6 +183,7 @@ class Trace:
     interrupts: npt.NDArray[np.int64] | None = None
     layers: tuple[AnyLayerTrace, ...] = field(default=())
     activity: tuple[float, ...] = ()
+    hashes: npt.NDArray[np.uint32] | None = None
 
     @property
     def decision(self) -> int:

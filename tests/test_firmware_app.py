@@ -311,7 +311,7 @@ def test_as_many_steps_as_fit_the_replay_buffer(program):
     ("kind", "values", "expected"),
     [
         (Kind.BEGIN, {"sequence": 1, "steps": 0, "detail": 0}, ("BAD_VALUE", 0)),
-        (Kind.BEGIN, {"sequence": 1, "steps": 1, "detail": 2}, ("BAD_VALUE", 2)),
+        (Kind.BEGIN, {"sequence": 1, "steps": 1, "detail": 3}, ("BAD_VALUE", 3)),
         (Kind.INSPECT, {"layer": 1}, ("BAD_INDEX", 1)),
         (Kind.INSPECT, {"layer": 255}, ("BAD_INDEX", 1)),
         (Kind.INSPECT, {"layer": 0}, ("BAD_STATE", 0)),

@@ -25,7 +25,7 @@ from hil.errors import (
 from hil.link.codec import Frame, encode_body, encode_frame
 from hil.link.conversation import REPEATS
 from hil.link.device import Device
-from hil.link.schema import Crash, Flag, Kind
+from hil.link.schema import Crash, Detail, Flag, Kind
 from hil.trace import Tier
 
 SEQUENCE = np.arange(30, dtype=np.int16).reshape(10, 3)
@@ -83,7 +83,7 @@ def test_a_sequence_comes_back_step_by_step() -> None:
 def test_without_detail_no_states_travel() -> None:
     """``states_q15`` is [T, 0]; cycles are there."""
     with connected() as (device, _):
-        trace = device.run_sequence(SEQUENCE, detail=False)
+        trace = device.run_sequence(SEQUENCE, detail=Detail.NONE)
     assert trace.states_q15.shape == (10, 0)
     assert trace.cycles is not None
     assert len(trace.cycles) == 10

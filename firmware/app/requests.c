@@ -48,7 +48,7 @@ static void act_hello(struct session *session)
     uint8_t *body = answers_frame(&session->answers, LINK_IS_HELLO, LINK_IS_HELLO_BYTES);
     link_is_hello_put_protocol(body, LINK_PROTOCOL_VERSION);
     link_is_hello_put_window(body, LINK_WINDOW);
-    link_is_hello_put_max_steps(body, run_max_steps(true));
+    link_is_hello_put_max_steps(body, run_max_steps(LINK_DETAIL_STATES));
     link_is_hello_put_inputs(body, model_inputs);
     link_is_hello_put_states(body, model_states);
     link_is_hello_put_outputs(body, model_outputs);

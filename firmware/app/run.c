@@ -1,6 +1,7 @@
 #include "run.h"
 
 #include "inner.h"
+#include "link/crc32.h"
 #include "model.h"
 #include "port/port.h"
 
@@ -10,6 +11,9 @@
  * first step's features are aligned for model_step. */
 #define X_AT ((LINK_HEADER_BYTES + LINK_STEPS_X_AT) / sizeof(int16_t))
 
+/* A running CRC-32 in place of states, in int16. */
+#define HASH_VALUES 2u
+
 /* Most logits of a RESULT frame. */
 #define MAX_OUTPUTS ((LINK_MAX_BODY - LINK_RESULT_LOGITS_AT) / 4u)
 
@@ -18,14 +22,17 @@ static uint8_t *body_of(struct session *session)
     return receiver_body(&session->receiver);
 }
 
-static uint32_t states_sent(bool detail)
+/* int16 of a STEP frame behind its fixed fields. */
+static uint32_t values_sent(uint8_t detail)
 {
-    return detail ? model_states : 0u;
+    return detail == LINK_DETAIL_STATES ? model_states : detail == LINK_DETAIL_HASH ? HASH_VALUES : 0u;
 }
 
-uint16_t run_max_steps(bool detail)
+uint16_t run_max_steps(uint8_t detail)
 {
-    const uint32_t step_bytes = LINK_STEP_BYTES + 2u * states_sent(detail);
+    /* with a hash as with states: they are written to the frame's place first */
+    const uint32_t room = detail == LINK_DETAIL_NONE ? 0u : model_states > HASH_VALUES ? model_states : HASH_VALUES;
+    const uint32_t step_bytes = LINK_STEP_BYTES + 2u * room;
 
     if (model_inputs == 0 || step_bytes > LINK_MAX_BODY) {
         return 0;
@@ -45,13 +52,14 @@ void run_begin(struct session *session)
         session_refuse(session, LINK_ERROR_BAD_STATE, 0);
         return;
     }
-    if (steps == 0 || detail > 1) {
+    if (steps == 0 || detail > LINK_DETAIL_HASH) {
         session_refuse(session, LINK_ERROR_BAD_VALUE, steps == 0 ? 0 : detail);
         return;
     }
     session->sequence = link_begin_get_sequence(body);
     session->steps = steps;
-    session->detail = detail != 0;
+    session->detail = detail;
+    session->hash = 0;
     session->done = 0;
     session->begun = true;
     session->audio.listening = false;
@@ -83,23 +91,35 @@ static bool steps_refused(struct session *session, uint32_t first, uint32_t coun
     return true;
 }
 
+/* States, or the hash of all of them so far, behind the fixed fields of a STEP frame. */
+static void put_detail(struct session *session, uint8_t *body)
+{
+    uint8_t *h = body + LINK_STEP_H_AT;
+
+    if (session->detail == LINK_DETAIL_NONE) {
+        return;
+    }
+    model_read_states(session->answers.store.q15 + (uint32_t)(h - session->answers.store.bytes) / 2u);
+    if (session->detail == LINK_DETAIL_HASH) {
+        session->hash = crc32_update(session->hash, h, 2u * model_states);
+        link_put_u32(h, session->hash);
+    }
+}
+
 static void step_once(struct session *session, const int16_t *x, bool last)
 {
-    const uint32_t states = states_sent(session->detail);
     uint16_t interrupts;
 
     port_window_open();
     model_step(x);
     const uint32_t cycles = port_window_close(&interrupts);
 
-    uint8_t *body = answers_frame(&session->answers, LINK_STEP, LINK_STEP_BYTES + 2u * states);
+    const uint32_t n = LINK_STEP_BYTES + 2u * values_sent(session->detail);
+    uint8_t *body = answers_frame(&session->answers, LINK_STEP, n);
     link_step_put_step(body, session->done);
     link_step_put_interrupts(body, interrupts);
     link_step_put_cycles(body, cycles);
-    if (states > 0) {
-        const uint32_t at = (uint32_t)(body + LINK_STEP_H_AT - session->answers.store.bytes);
-        model_read_states(session->answers.store.q15 + at / 2u);
-    }
+    put_detail(session, body);
     session->done++;
     answers_send(&session->answers, last);
 }

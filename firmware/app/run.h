@@ -6,7 +6,7 @@
 
 /* Most steps of one STEPS frame: its features fit the body and its answer fits the replay
  * buffer. 0: not even one. */
-uint16_t run_max_steps(bool detail);
+uint16_t run_max_steps(uint8_t detail);
 
 void run_begin(struct session *session);
 void run_steps(struct session *session);

@@ -21,7 +21,8 @@ struct session {
     uint32_t replays;
 
     bool begun;               /* between BEGIN and FINISH */
-    bool detail;              /* STEP frames carry the states */
+    uint8_t detail;           /* what STEP frames carry: enum link_detail */
+    uint32_t hash;            /* CRC-32 of all states since BEGIN, with LINK_DETAIL_HASH */
     uint32_t sequence;
     uint16_t steps;           /* announced by BEGIN */
     uint16_t done;            /* since BEGIN */

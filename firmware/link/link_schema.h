@@ -72,6 +72,12 @@ enum link_error { /* code of an ERROR frame */
     LINK_ERROR_OUT_OF_ORDER = 0x08,
 };
 
+enum link_detail { /* what STEP frames carry, as BEGIN says */
+    LINK_DETAIL_NONE = 0x00,
+    LINK_DETAIL_STATES = 0x01,
+    LINK_DETAIL_HASH = 0x02,
+};
+
 enum link_listen { /* bits of a LISTEN request's flags */
     LINK_LISTEN_CARRY = 0x01,
     LINK_LISTEN_DETAIL = 0x02,
@@ -195,7 +201,7 @@ static inline void link_begin_put_steps(uint8_t *body, uint16_t value)
 {
     link_put_u16(body + 4, value);
 }
-/* 1: STEP frames carry the states */
+/* one of Detail */
 static inline uint8_t link_begin_get_detail(const uint8_t *body)
 {
     return link_get_u8(body + 6);
@@ -576,7 +582,7 @@ static inline void link_step_put_cycles(uint8_t *body, uint32_t value)
 {
     link_put_u32(body + 4, value);
 }
-#define LINK_STEP_H_AT 8u /* i16[rest]: [S] Q15, states after the step, the layers side by side; empty without detail */
+#define LINK_STEP_H_AT 8u /* i16[rest]: [S] Q15, states after the step, the layers side by side; or as Detail says */
 
 /* RESULT */
 #define LINK_RESULT_BYTES 16u

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,8 @@ from hil.trace import Trace
 
 OUTPUT = -1
 """Step and layer of the output layers in a `Difference`."""
+UNKNOWN = -1
+"""Layer and unit of a difference that a hash has shown."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +45,17 @@ def compare(expected: Trace, got: Trace, widths: Sequence[int], sequence: int = 
 
     Args:
         expected: From the twin.
-        got: From a device, with states.
+        got: From a device, with states, or with their running hash: then layer and unit of the first difference are
+            `UNKNOWN` until `locate` has found them, every step after it counts as differing, and the number of
+            differing values is that of the steps.
         widths: Units of each recurrent layer; the states of a step are these side by side.
         sequence: Index for the `Difference`.
 
     Raises:
         UsageError: The traces are not of the same sequence: their shapes differ.
     """
+    if got.hashes is not None:
+        return _compare_hashes(expected, got, sequence)
     for name in ("states_q15", "logits"):
         mine, theirs = getattr(expected, name), getattr(got, name)
         if mine.shape != theirs.shape:
@@ -81,6 +88,33 @@ def _first(expected: Trace, got: Trace, widths: Sequence[int], sequence: int, di
     return Difference(
         sequence, OUTPUT, OUTPUT, 0, "saturation count", expected.saturated, got.saturated, differing, compared
     )
+
+
+def running_hashes(states_q15: npt.NDArray[np.int16]) -> npt.NDArray[np.uint32]:
+    """[T] CRC-32 after each step of all states so far, as `hil.trace.Trace.hashes`.  Twin: ``put_detail`` of run.c."""
+    crc, hashes = 0, np.zeros(len(states_q15), np.uint32)
+    for step, states in enumerate(states_q15.astype("<i2")):
+        crc = zlib.crc32(states.tobytes(), crc)
+        hashes[step] = crc
+    return hashes
+
+
+def _compare_hashes(expected: Trace, got: Trace, sequence: int) -> Comparison:
+    assert got.hashes is not None
+    steps = len(expected.states_q15)
+    if len(got.hashes) != steps or got.logits.shape != expected.logits.shape:
+        raise UsageError(f"cannot compare {len(got.hashes)} steps with {steps} of the twin")
+    hashes = running_hashes(expected.states_q15)
+    wrong = np.flatnonzero(hashes != got.hashes)
+    exact = int(wrong[0]) if wrong.size else steps
+    output = np.array_equal(expected.logits, got.logits) and expected.saturated == got.saturated
+    first = None
+    if exact < steps:
+        values = int(hashes[exact]), int(got.hashes[exact])
+        first = Difference(sequence, exact, UNKNOWN, UNKNOWN, "hash of the states", *values, steps - exact, steps)
+    elif not output:
+        first = compare(expected, replace(got, states_q15=expected.states_q15, hashes=None), (), sequence).first
+    return Comparison(steps, exact, output, first)
 
 
 def place(column: int, widths: Sequence[int]) -> tuple[int, int]:

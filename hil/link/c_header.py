@@ -90,6 +90,7 @@ def c_header() -> str:
         _enum("link_kind", "LINK_", schema.Kind, "frame types; answers have the top bit set"),
         _enum("link_flag", "LINK_", schema.Flag, "bits of a header's flags"),
         _enum("link_error", "LINK_ERROR_", schema.ErrorCode, "code of an ERROR frame"),
+        _enum("link_detail", "LINK_DETAIL_", schema.Detail, "what STEP frames carry, as BEGIN says"),
         _enum("link_listen", "LINK_LISTEN_", schema.Listen, "bits of a LISTEN request's flags"),
         _enum("link_crash", "LINK_CRASH_", schema.Crash, "how of a CRASH request"),
         _PRIMITIVES,

@@ -15,7 +15,7 @@ import serial
 from hil.errors import ProtocolError, UsageError, WrongFirmware
 from hil.link.codec import Frame
 from hil.link.conversation import Conversation
-from hil.link.schema import MAX_BODY, PROTOCOL_VERSION, Crash, Kind
+from hil.link.schema import MAX_BODY, PROTOCOL_VERSION, Crash, Detail, Kind
 from hil.trace import INNER_CELLS, AnyLayerTrace, Tier, Trace
 
 BENCH_CALL_S = 1.0
@@ -168,13 +168,14 @@ class Device:
         self._talk.running = True
         return self._hello
 
-    def run_sequence(self, features: npt.NDArray[np.int16], detail: bool = True) -> Trace:
+    def run_sequence(self, features: npt.NDArray[np.int16], detail: Detail = Detail.STATES) -> Trace:
         """
         Stream one sequence and collect what the device computes.
 
         Args:
             features: [T, D] int16, Q15; T from 1 to 65,535.
-            detail: Ask for the states; without them ``states_q15`` is [T, 0].
+            detail: Ask for the states, or for their running hash (`Trace.hashes`), which takes 4 bytes a step;
+                without states ``states_q15`` is [T, 0].
 
         Returns:
             The trace; ``output_cycles`` is None if an interrupt fell into that window.
@@ -190,7 +191,7 @@ class Device:
         for first in range(0, len(features), known.max_steps):
             frames += self._steps(first, features[first : first + known.max_steps])
         result = self._talk.ask(Kind.FINISH, Kind.RESULT)
-        return self._trace(frames, result, known.states if detail else 0, known.outputs)
+        return self._trace(frames, result, detail, known)
 
     def replay(self, features: npt.NDArray[np.int16]) -> None:
         """Begin a sequence and run the steps given, without finishing it: `inspect` then shows the last one."""
@@ -301,23 +302,33 @@ class Device:
                 f"the firmware on {self.rig} takes int16 [T, {known.inputs}]"
             )
 
-    def _trace(self, frames: list[Frame], result: dict[str, Any], states: int, outputs: int) -> Trace:
+    def _trace(self, frames: list[Frame], result: dict[str, Any], detail: Detail, known: Hello) -> Trace:
         steps = [self._talk.fields(frame) for frame in frames]
-        wrong = next((i for i, s in enumerate(steps) if len(s["h"]) != states), None)
+        states = known.states if detail is Detail.STATES else 0
+        values = {Detail.NONE: 0, Detail.STATES: states, Detail.HASH: 2}[detail]
+        wrong = next((i for i, s in enumerate(steps) if len(s["h"]) != values), None)
         if wrong is not None:
-            raise ProtocolError(f"{self.rig}: STEP {wrong} has {len(steps[wrong]['h'])} states, expected {states}")
+            raise ProtocolError(
+                f"{self.rig}: STEP {wrong} has {len(steps[wrong]['h'])} values behind its fields, expected {values}"
+            )
         got = (result["sequence"], result["steps"], len(result["logits"]))
-        if got != (self._sequence, len(steps), outputs):
+        if got != (self._sequence, len(steps), known.outputs):
             raise ProtocolError(
                 f"{self.rig}: RESULT has sequence, steps and outputs {got}, "
-                f"expected {(self._sequence, len(steps), outputs)}"
+                f"expected {(self._sequence, len(steps), known.outputs)}"
             )
         return Trace(
             tier=self.tier,
-            states_q15=np.array([s["h"] for s in steps], np.int16).reshape(len(steps), states),
+            states_q15=np.array([s["h"][:states] for s in steps], np.int16).reshape(len(steps), states),
             logits=result["logits"].astype(np.int32),
             saturated=result["saturated"],
             cycles=np.array([s["cycles"] for s in steps], np.int64),
             output_cycles=None if result["interrupts"] else result["cycles"],
             interrupts=np.array([s["interrupts"] for s in steps], np.int64),
+            hashes=_hashes(steps) if detail is Detail.HASH else None,
         )
+
+
+def _hashes(steps: list[dict[str, Any]]) -> npt.NDArray[np.uint32]:
+    halves = np.array([step["h"] for step in steps], "<i2").reshape(len(steps), 2)
+    return halves.view("<u4").reshape(len(steps)).astype(np.uint32)

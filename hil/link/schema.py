@@ -91,6 +91,16 @@ class ErrorCode(enum.IntEnum):
     """A request with STREAM whose turn it is not: one before it was lost; detail: the ``seq`` expected."""
 
 
+class Detail(enum.IntEnum):
+    """``detail`` of BEGIN: what STEP frames carry behind their fixed fields."""
+
+    NONE = 0
+    STATES = 1
+    """All states after the step."""
+    HASH = 2
+    """CRC-32 over the states (int16, little-endian) of all steps since BEGIN, low half first."""
+
+
 class Listen(enum.IntFlag):
     """Bits of ``flags`` of a LISTEN request."""
 
@@ -143,7 +153,7 @@ BODIES: dict[Kind, tuple[Field, ...]] = {
     Kind.BEGIN: (
         _f("sequence", "u32", "number chosen by the host, repeated in RESULT"),
         _f("steps", "u16", "feature vectors that will follow"),
-        _f("detail", "u8", "1: STEP frames carry the states"),
+        _f("detail", "u8", "one of Detail"),
         _f("reserved", "u8", "0"),
     ),
     Kind.STEPS: (
@@ -202,7 +212,7 @@ BODIES: dict[Kind, tuple[Field, ...]] = {
         _f("step", "u16", "index"),
         _f("interrupts", "u16", "taken inside the measured window; not 0: no measurement"),
         _f("cycles", "u32", "of the step"),
-        _f("h", "i16*", "[S] Q15, states after the step, the layers side by side; empty without detail"),
+        _f("h", "i16*", "[S] Q15, states after the step, the layers side by side; or as Detail says"),
     ),
     Kind.RESULT: (
         _f("sequence", "u32", "as in BEGIN"),
