@@ -34,6 +34,7 @@ COMMANDS = (
     "mlperf",
     "quantize",
     "report",
+    "results",
     "rigs",
     "run",
     "train",

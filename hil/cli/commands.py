@@ -19,8 +19,10 @@ from hil.cli.common import (
     OUT,
     RIG,
     TRAININGS,
+    device_workspace,
     examples,
     find_recipe,
+    model_folder,
     opened,
     options,
     workspace,
@@ -28,6 +30,7 @@ from hil.cli.common import (
 from hil.cli.data import data
 from hil.cli.emulate import emulate
 from hil.cli.mlperf import mlperf
+from hil.cli.results import results
 from hil.cli.train import train
 from hil.errors import UsageError
 
@@ -59,6 +62,7 @@ def hil() -> None:
 
 
 hil.add_command(data)
+hil.add_command(results)
 hil.add_command(train)
 
 
@@ -89,7 +93,7 @@ def build(model: str, out: Path | None, rig: RigRequest, compiler: str | None, f
     from hil.rig import target_of
 
     recipe = find_recipe(model)
-    with workspace(recipe, out, force) as ws:
+    with device_workspace(model, recipe, out, force) as ws:
         show_firmware(make_firmware(recipe, ws, compiler, target_of(rig)))
 
 
@@ -110,7 +114,7 @@ def flash(
 
     recipe = find_recipe(model)
     with (
-        workspace(recipe, out, force) as ws,
+        device_workspace(model, recipe, out, force) as ws,
         opened_rig(ws, rig, fast_load=fast_load, chip_erase=chip_erase) as running,
     ):
         firmware = make_firmware(recipe, ws, compiler, running)
@@ -165,18 +169,20 @@ def run(
 
     As sound (--mode audio, --input) features, network and decisions are all the device's. A recording is decided about
     window by window, as the recipe's [stream] says; each decision is printed with the time of its window's end.
+
+    Where nothing was trained, the artefact of the model's folder runs on the test vectors beside it.
     """
     recipe = find_recipe(model)
     if jobs > 1 and (inputs or mode == "audio"):
         raise UsageError("--jobs goes with the test set's features: a stream of sound is one chip's")
-    with workspace(recipe, out, force) as ws:
+    with device_workspace(model, recipe, out, force) as ws:
         if inputs or mode == "audio":
             from hil.cli import sound
 
             if inputs:
                 return sound.run_inputs(recipe, ws, rig, compiler, inputs, fast_load)
             return sound.run_clips(recipe, ws, rig, compiler, fast_load)
-        return _run(recipe, ws, rig, compiler, fast_load, jobs)
+        return _run(model, recipe, ws, rig, compiler, fast_load, jobs)
 
 
 @hil.command(
@@ -188,10 +194,11 @@ def report(model: str, out: Path | None) -> None:
     """The table of the last run, and the HTML report."""
     from hil.experiment.device_stages import RESULT
     from hil.experiment.result import result_from_json
+    from hil.experiment.shipped import SHIPPED
 
     recipe = find_recipe(model)
     with workspace(recipe, out, force=False) as ws:
-        path = ws.path(RESULT)
+        path = next((p for p in (ws.path(RESULT), ws.path(SHIPPED) / RESULT) if p.is_file()), ws.path(RESULT))
         if not path.is_file():
             raise UsageError(f"{path}: no result here. Make it: `hil run {model}`")
         _report(result_from_json(path.read_text(encoding="utf-8"), path), ws)
@@ -301,7 +308,7 @@ def demo(
         make_features(recipe, ws)
         make_models(recipe, ws, quantized=True, jobs=jobs)
         make_gain(recipe, ws, rig, compiler, fast_load)
-        return _run(recipe, ws, rig, compiler, fast_load)
+        return _run(model, recipe, ws, rig, compiler, fast_load)
 
 
 def check_bench(rig: RigRequest, compiler: str | None, fast_load: bool) -> None:
@@ -316,10 +323,22 @@ def check_bench(rig: RigRequest, compiler: str | None, fast_load: bool) -> None:
         find_pyocd()
 
 
-def _run(recipe: Recipe, ws: Workspace, rig: RigRequest, compiler: str | None, fast_load: bool, jobs: int = 1) -> int:
+def _run(
+    model: str,
+    recipe: Recipe,
+    ws: Workspace,
+    rig: RigRequest,
+    compiler: str | None,
+    fast_load: bool,
+    jobs: int = 1,
+) -> int:
     from hil.experiment.device_stages import make_run
+    from hil.experiment.shipped import is_shipped, make_shipped_run
 
-    result = make_run(recipe, ws, rig, compiler, fast_load, jobs)
+    if is_shipped(ws):
+        result = make_shipped_run(recipe, ws, model_folder(model), rig, compiler, fast_load)
+    else:
+        result = make_run(recipe, ws, rig, compiler, fast_load, jobs)
     _report(result, ws)
     return 0 if result.bit_exact else 1
 

@@ -60,18 +60,34 @@ def find_recipe(model: str) -> Recipe:
     Raises:
         UsageError: There is none; the nearest name is suggested.
     """
-    from hil.recipe import RECIPE_FILE, load_recipe
+    from hil.recipe import load_recipe
+
+    return load_recipe(model_folder(model))
+
+
+def model_folder(model: str) -> Path:
+    """Where `find_recipe` looks: the folder (or recipe file) given, or a shipped model's.  Raises as there."""
+    from hil.recipe import RECIPE_FILE
     from hil.resources import resource
 
-    shipped = {path.parent.name: path for path in resource("models").glob(f"*/{RECIPE_FILE}")}
+    shipped = {path.parent.name: path.parent for path in resource("models").glob(f"*/{RECIPE_FILE}")}
     if not Path(model).exists():
         name = model.removeprefix("models/").rstrip("/")
         if name in shipped:
-            return load_recipe(shipped[name])
+            return shipped[name]
         if "/" not in name:
             known = ", ".join(sorted(shipped))
             raise UsageError(f"no model {model!r}{suggest(name, shipped)}; give a recipe folder, or one of {known}")
-    return load_recipe(model)
+    return Path(model)
+
+
+@contextmanager
+def device_workspace(model: str, recipe: Recipe, out: Path | None, force: bool) -> Iterator[Workspace]:
+    """As `workspace`; if nothing was trained there, with the artefact that the model's folder ships."""
+    from hil.experiment.shipped import with_shipped
+
+    with workspace(recipe, out, force) as ws:
+        yield with_shipped(ws, model_folder(model))
 
 
 @contextmanager

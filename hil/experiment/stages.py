@@ -107,6 +107,10 @@ class _Training:
     model: Model
     file: str
 
+    @property
+    def files(self) -> tuple[str, str]:
+        return self.file, logits_file(self.file)
+
     def inputs(self, recipe: Recipe, ws: Workspace) -> dict[str, str]:
         shape: tuple[Any, ...] = (recipe.train, recipe.cell, *_events(recipe, self.model))
         inputs = {
@@ -147,8 +151,8 @@ def make_models(recipe: Recipe, ws: Workspace, *, quantized: bool, jobs: int = 2
     float_egru = _egru(recipe)
     with ExitStack() as stack:
         pool = stack.enter_context(workers(ws.progress))
-        gru = stack.enter_context(ws.begin(_GRU.stage, _GRU.inputs(recipe, ws), [_GRU.file]))
-        egru = stack.enter_context(ws.begin(float_egru.stage, float_egru.inputs(recipe, ws), [float_egru.file]))
+        gru = stack.enter_context(ws.begin(_GRU.stage, _GRU.inputs(recipe, ws), _GRU.files))
+        egru = stack.enter_context(ws.begin(float_egru.stage, float_egru.inputs(recipe, ws), float_egru.files))
         _start(pool, float_egru, egru, recipe, ws)
         if jobs > 1:
             _start(pool, _GRU, gru, recipe, ws)
@@ -198,7 +202,7 @@ def make_artefact(recipe: Recipe, ws: Workspace, pool: Workers | None = None) ->
         "tools": f"torch {version('torch')}",
     }
     with ExitStack() as stack:
-        pending = stack.enter_context(ws.begin("quantize", inputs, [QUANTIZED, ARTEFACT]))
+        pending = stack.enter_context(ws.begin("quantize", inputs, [QUANTIZED, logits_file(QUANTIZED), ARTEFACT]))
         if pending.known:
             return pending.known
         pool = pool or stack.enter_context(workers(ws.progress))
@@ -229,6 +233,11 @@ def _write_artefact(recipe: Recipe, ws: Workspace, pending: Pending, trained: Tr
         provenance=provenance,
     )
     artefact.save(pending.part / ARTEFACT)
+
+
+def logits_file(model: str) -> str:
+    """The file beside a model's that holds its outputs on the test set: [N, O] float64, numpy's own format."""
+    return Path(model).with_suffix(".logits.npy").name
 
 
 def file_sha256(path: Path, maker: str = "hil train") -> str:

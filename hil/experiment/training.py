@@ -21,6 +21,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
+import numpy as np
+
 from hil.errors import HilError, ToolError, UsageError
 from hil.experiment.progress import Progress, Update
 from hil.recipe import Recipe
@@ -43,7 +45,7 @@ class Job:
             trained on in integers.
         features: The feature file.
         start: The float eGRU, for ``"quantized"``.
-        out: Where the model file goes.
+        out: Where the model file goes; beside it, with the suffix ``.logits.npy``, its outputs on the test set.
     """
 
     recipe: Recipe
@@ -197,7 +199,7 @@ def _work(job: Job, pipe: Connection) -> None:
 def _train(job: Job, pipe: Connection) -> Trained:
     from hil.experiment.feature_file import load_features
     from hil.float_model import load_float_model
-    from hil.train import evaluate, fit, fit_quantized
+    from hil.train import fit, fit_quantized, predict
 
     features = load_features(job.features)
     told = 0.0
@@ -215,5 +217,7 @@ def _train(job: Job, pipe: Connection) -> Trained:
     else:
         model = fit(job.recipe, *sets, kind=job.model, progress=tell)
     model.save(job.out)
-    correct = evaluate(model, features.test) == features.test.y
+    logits = predict(model, features.test)
+    np.save(job.out.with_suffix(".logits.npy"), logits)
+    correct = logits.argmax(axis=1) == features.test.y
     return Trained(float(correct.mean()), max((e.validation_accuracy for e in model.curve), default=0.0))

@@ -1,0 +1,94 @@
+"""The models that are shipped: their artefacts run bit-exact, and their cards say what their results say."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from hil.artefact import load_artefact
+from hil.chips import chip
+from hil.codegen import emit_c
+from hil.experiment.compare import compare
+from hil.experiment.outcome import QUANTIZED, REFERENCE, Outcome, outcome_from_json
+from hil.experiment.run import connect
+from hil.experiment.shipped import VECTORS, load_vectors
+from hil.firmware import compile_firmware, find_compiler
+from hil.quant import run_twins
+from hil.recipe import load_recipe
+from hil.report.results import markdown
+from hil.resources import resource
+from hil.rig import Rig, load_rig_file
+
+MODELS = sorted(path.parent for path in resource("models").glob("*/model.artefact"))
+RESULTS = sorted(path.parent for path in resource("models").glob("*/results.json"))
+MOST_BYTES = 100_000
+
+
+def named(folders: list[Path]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("folder", folders, ids=lambda path: path.name)
+
+
+def outcome_of(folder: Path) -> Outcome:
+    path = folder / "results.json"
+    return outcome_from_json(path.read_text(encoding="utf-8"), path)
+
+
+@named(MODELS)
+def test_the_shipped_artefact_runs_bit_exact(rig: Rig, folder: Path, tmp_path: Path) -> None:
+    """Every state of every step of its test vectors, on the rig that was asked for."""
+    artefact = load_artefact(folder / "model.artefact")
+    recipe = load_recipe(folder)
+    vectors = load_vectors(folder / VECTORS, artefact)
+    firmware = compile_firmware(
+        emit_c(artefact, audio=True),
+        chip=chip(recipe.build.chip),
+        board=load_rig_file("emulator").board,
+        compiler=find_compiler(None),
+        optimize=recipe.build.optimize,
+        out=tmp_path,
+    )
+    rig.flash(firmware)
+    device, _ = connect(rig, firmware)
+    widths = [layer.units for layer in artefact.recurrent]
+    for i, (x, expected) in enumerate(zip(vectors.x, run_twins(artefact, vectors.x), strict=True)):
+        assert compare(expected, device.run_sequence(x), widths, i).first is None
+
+
+@named(MODELS)
+def test_what_is_shipped_is_small_and_belongs_to_the_recipe(folder: Path) -> None:
+    """Its network and epochs are the recipe's; it is the artefact of the published results, made by the same recipe."""
+    sizes = [path.stat().st_size for path in folder.iterdir()]
+    assert sum(sizes) < MOST_BYTES
+    artefact = load_artefact(folder / "model.artefact")
+    recipe = load_recipe(folder)
+    assert tuple(layer.units for layer in artefact.recurrent) == recipe.cell.hidden
+    outcome = outcome_of(folder)
+    assert outcome.epochs[QUANTIZED] == recipe.train.epochs + recipe.quantize.epochs
+    assert artefact.provenance["recipe_sha256"] == outcome.hashes["recipe"]
+    assert artefact.sha256() in {run.artefact_sha256 for run in outcome.runs if run.seed == recipe.train.seed}
+    assert artefact.parameter_bytes == outcome.parameter_bytes[QUANTIZED]
+
+
+@named(RESULTS)
+def test_the_card_says_what_the_results_say(folder: Path) -> None:
+    """Its table is that of results.json, and its sections are those that a card needs."""
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert markdown(outcome_of(folder)).strip() in card
+    headings = set(re.findall(r"^## (.*)$", card, re.MULTILINE))
+    assert {"Data", "Results", "Sizes", "Intended use", "Limits"} <= headings
+
+
+@named(RESULTS)
+def test_every_device_run_was_bit_exact(folder: Path) -> None:
+    """Of every artefact in the table."""
+    outcome = outcome_of(folder)
+    assert all(run.device_exact and run.device_clips for run in outcome.runs)
+
+
+@named(RESULTS)
+def test_parameters_are_ten_times_fewer(folder: Path) -> None:
+    """Bytes of the float GRU's parameters over the quantized eGRU's."""
+    outcome = outcome_of(folder)
+    assert outcome.parameter_bytes[REFERENCE] >= 10 * outcome.parameter_bytes[QUANTIZED]
