@@ -1,6 +1,7 @@
 """The documents' commands and examples run, and their tables agree with the code."""
 
 import doctest
+import os
 import re
 import shlex
 import subprocess
@@ -8,12 +9,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from sound_folder import make_sounds
 
+from hil.datasets.sources import SOURCES
 from hil.link import schema
 from hil.resources import resource
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+CARDS = sorted((ROOT / "models").glob("*/README.md"))
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")), *CARDS]
 
 TINY = """
 name = "tiny"
@@ -29,12 +33,13 @@ epochs = 1
 [quantize]
 epochs = 1
 """
+OWN = 'name = "sounds"\n[data]\nsource = "folder"\nfolder = "../../sounds"\n' + TINY[TINY.index("[cell]") :]
 
 
 def hil(*arguments, cwd):
-    return subprocess.run(
-        [sys.executable, "-m", "hil.cli", *arguments], cwd=cwd, capture_output=True, text=True, timeout=300
-    )
+    environment = {**os.environ, "HIL_DATA": str(cwd / "data")} if (cwd / "data").is_dir() else None
+    command = [sys.executable, "-m", "hil.cli", *arguments]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
 
 
 def readme_commands():
@@ -43,10 +48,17 @@ def readme_commands():
 
 
 def test_the_readmes_commands_run_in_their_order(tmp_path):
-    """Each `hil ...` line of the README, on a recipe small enough for a test."""
-    folder = tmp_path / "models" / "tiny"
-    folder.mkdir(parents=True)
-    (folder / "recipe.toml").write_text(TINY)
+    """
+    Each `hil ...` line of the README, on recipes small enough for a test.
+
+    ``sounds/`` is a folder of sounds, whose recipe is there already; every data set is, so that none is downloaded.
+    """
+    for folder, recipe in (("models/tiny", TINY), ("build/sounds", OWN)):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "recipe.toml").write_text(recipe)
+    make_sounds(tmp_path / "sounds")
+    for name in SOURCES:
+        (tmp_path / "data" / name).mkdir(parents=True)
     commands = readme_commands()
     assert len(commands) >= 9
     for command in commands:
