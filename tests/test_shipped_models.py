@@ -11,15 +11,15 @@ from hil.artefact import load_artefact
 from hil.chips import chip
 from hil.codegen import emit_c
 from hil.experiment.compare import compare
+from hil.experiment.device_stages import chip_for
 from hil.experiment.outcome import QUANTIZED, REFERENCE, Outcome, outcome_from_json
-from hil.experiment.run import connect
 from hil.experiment.shipped import VECTORS, load_vectors
 from hil.firmware import compile_firmware, find_compiler
 from hil.quant import run_twins
 from hil.recipe import load_recipe
 from hil.report.results import markdown
 from hil.resources import resource
-from hil.rig import Rig, load_rig_file
+from hil.rig import Rig, connect
 
 MODELS = sorted(path.parent for path in resource("models").glob("*/model.artefact"))
 RESULTS = sorted(path.parent for path in resource("models").glob("*/results.json"))
@@ -43,14 +43,14 @@ def test_the_shipped_artefact_runs_bit_exact(rig: Rig, folder: Path, tmp_path: P
     vectors = load_vectors(folder / VECTORS, artefact)
     firmware = compile_firmware(
         emit_c(artefact, audio=True),
-        chip=chip(recipe.build.chip),
-        board=load_rig_file("emulator").board,
+        chip=chip(chip_for(recipe.build.chip, rig)),
+        board=rig.wiring,
         compiler=find_compiler(None),
         optimize=recipe.build.optimize,
         out=tmp_path,
     )
     rig.flash(firmware)
-    device, _ = connect(rig, firmware)
+    device = connect(rig, firmware).device
     widths = [layer.units for layer in artefact.recurrent]
     for i, (x, expected) in enumerate(zip(vectors.x, run_twins(artefact, vectors.x), strict=True)):
         assert compare(expected, device.run_sequence(x), widths, i).first is None
