@@ -15,10 +15,15 @@ Real = npt.NDArray[np.floating[Any]]
 
 ZeroRule = Literal["code", "paper"]
 
-FINE_LIMIT_Q15 = 4 * Q15_ONE
-"""Below 4.0 softsign is read from the fine table (steps of 1/64), above from the coarse one (steps of 1/4)."""
-FINE_BITS, COARSE_BITS = 9, 13
-_COARSE_START = FINE_LIMIT_Q15 >> COARSE_BITS
+NEAR_LIMIT_Q15 = 8 * Q15_ONE
+"""Within +-8.0 softsign has lines for both signs, beyond for the magnitude only."""
+NEAR_LINES, FAR_FIRST, FAR_END = 256, 16, 128
+"""Lines of 1/32 up to 8.0, on either side; lines of 1/2 by number, from 8.0 to 64.0."""
+NEAR_BITS, FAR_BITS = 10, 8
+"""Shifts from a value to the number of its line; beyond 8.0 a value has steps of 2**-9 (`FAR_SHIFT`)."""
+FAR_SHIFT = 6
+LINE_BITS = 8
+"""Lines are Q15 times 2**8."""
 
 _ROUNDING_STEPS = tuple(float(np.float32(2.0**power)) for power in (-2.5, -1.5, -0.5))
 """
@@ -32,37 +37,50 @@ BIAS_LIMIT = -INT16_MIN * BIAS_STEP
 """A 16-bit bias is at least ``-BIAS_LIMIT`` and at most ``BIAS_LIMIT - BIAS_STEP``, times its row's scale."""
 
 
-def softsign_tables() -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int16]]:
+def softsign_lines() -> npt.NDArray[np.int32]:
     """
-    The two tables of ``table-257-241``.
+    The lines of ``lines-512-112``: slope ``d`` and value at 0 ``c`` in one word, ``(c << 8) + d``.
 
     Returns:
-        T0 [257] int16, Q15: softsign at 0, 1/64, ... 4.
-        T1 [242] int16, Q15: softsign at 4, 4 1/4, ... 64; the last entry repeats the one before.
+        [624] int32: 512 from -8 in steps of 1/32, then 112 from 8 in steps of 1/2.
 
     Source:
         docs/artefact.md, "Softsign".
     """
-    fine = np.arange(257) / 64
-    coarse = 4 + np.append(np.arange(241), 240) / 4
-    t0, t1 = (np.rint(Q15_ONE * a / (1 + a)).astype(np.int16) for a in (fine, coarse))
-    return t0, t1
+    near, end = _lines(range(NEAR_LINES), 1 / 32, NEAR_BITS, 1 << (LINE_BITS - 1))
+    far, _ = _lines(range(FAR_FIRST, FAR_END), 1 / 2, FAR_BITS, end)
+    mirrored = [(255 - c, d) for c, d in reversed(near)]
+    return np.array([(c << 8) + d for c, d in (*mirrored, *near, *far)], np.int32)
 
 
-_T0, _T1 = (table.astype(np.int64) for table in softsign_tables())
+def _lines(numbers: range, step: float, bits: int, y: int) -> tuple[list[tuple[int, int]], int]:
+    """
+    Each begins where the one before ends, at first ``y``, and ends as near to its goal as its slope can.
+
+    The goal is softsign and half of what a chord falls short of it in the middle, ``step**2 / (8 (1 + a)**3)``.
+    """
+    lines: list[tuple[int, int]] = []
+    for i in numbers:
+        a = (i + 1) * step
+        goal = (Q15_ONE << LINE_BITS) * (a / (1 + a) + step**2 / (8 * (1 + a) ** 3)) + (1 << (LINE_BITS - 1))
+        d = round((goal - y) / (1 << bits))
+        lines.append((y - (d * i << bits), d))
+        y += d << bits
+    return lines, y
+
+
+_NEAR, _FAR = (part.astype(np.int64) for part in np.split(softsign_lines(), [2 * NEAR_LINES]))
 
 
 def softsign_q15(v: Int) -> npt.NDArray[np.int16]:
     """
-    ``v / (1 + |v|)`` by table and linear interpolation, odd, without a division.
-
-    Interpolation rounds to nearest, ties up in magnitude.
+    ``v / (1 + |v|)`` by straight lines, without a division; odd, and never falling.
 
     Args:
         v: Any shape, integers, Q15; magnitudes above 64.0 count as 64.0.
 
     Returns:
-        The shape of ``v``, Q15, within 2**-12 of the real function where ``|v|`` is at most 64.0.
+        The shape of ``v``, Q15, within 7 steps (less than 2**-12) of the real function where ``|v|`` is at most 64.0.
 
     Source:
         Amoh and Odame 2019, section 4, for the clipping to 64; docs/artefact.md, "Softsign".
@@ -71,20 +89,16 @@ def softsign_q15(v: Int) -> npt.NDArray[np.int16]:
         ``softsign_q15`` in firmware/kernels/softsign.c.
     """
     v64 = np.asarray(v, np.int64)
-    a = np.minimum(np.abs(v64), ACC_LIMIT_Q15)
-    fine = a < FINE_LIMIT_Q15
-    y = np.where(
-        fine,
-        _interpolate(_T0, np.where(fine, a, 0), FINE_BITS, 0),
-        _interpolate(_T1, np.where(fine, FINE_LIMIT_Q15, a), COARSE_BITS, _COARSE_START),
-    )
-    return np.where(v64 < 0, -y, y).astype(np.int16)
+    near = (v64 >= -NEAR_LIMIT_Q15) & (v64 < NEAR_LIMIT_Q15)
+    inside = np.where(near, v64, 0)
+    beyond = np.where(near, NEAR_LIMIT_Q15, np.minimum(np.abs(v64), ACC_LIMIT_Q15 - 1)) >> FAR_SHIFT
+    y = _on_line(_NEAR[(inside >> NEAR_BITS) + NEAR_LINES], inside)
+    magnitude = _on_line(_FAR[(beyond >> FAR_BITS) - FAR_FIRST], beyond)
+    return np.where(near, y, np.where(v64 < 0, -magnitude, magnitude)).astype(np.int16)
 
 
-def _interpolate(table: npt.NDArray[np.int64], a: npt.NDArray[np.int64], bits: int, start: int) -> Int:
-    i, f = (a >> bits) - start, a & ((1 << bits) - 1)
-    low = table[i]
-    return np.asarray(low + (((table[i + 1] - low) * f + (1 << (bits - 1))) >> bits))
+def _on_line(line: Int, value: Int) -> Int:
+    return np.asarray(((line >> 8) + (line & 255) * value) >> LINE_BITS)
 
 
 def weight_levels_q2(weight: Real, rule: ZeroRule = "code") -> npt.NDArray[np.int8]:

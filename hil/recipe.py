@@ -11,6 +11,7 @@ from typing import Literal
 
 from hil.config import load_toml
 from hil.errors import UsageError, suggest
+from hil.layer_build import LayerBuild
 
 RECIPE_FILE = "recipe.toml"
 
@@ -288,10 +289,14 @@ class BuildRecipe:
     Attributes:
         chip: One of `hil.firmware`'s chips.
         optimize: Compiler flag ``-O...`` without the dash and O.
+        kernel: Of every layer that has it and was not tuned (`hil.codegen`'s names).
+        layers: Choices for single layers, by name (``"recurrent.0"``); they win over tuned ones.
     """
 
     chip: str = "atsamd21j18a"
     optimize: Literal["2", "3", "s"] = "2"
+    kernel: str = ""
+    layers: dict[str, LayerBuild] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -342,9 +347,13 @@ class Recipe:
     stream: StreamRecipe = field(default_factory=StreamRecipe)
 
     def sha256(self) -> str:
-        """Hash of the values, whatever the file's layout and wherever the data lie (they have a hash of their own)."""
+        """
+        Hash of what decides the model's numbers and the chip.
+
+        The file's layout is not in it, nor where the data lie (they have a hash of their own), nor kernels.
+        """
         values = dataclasses.asdict(self)
-        del values["data"]["folder"], values["stream"]
+        del values["data"]["folder"], values["stream"], values["build"]["kernel"], values["build"]["layers"]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 

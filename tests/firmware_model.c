@@ -17,7 +17,7 @@ const uint8_t model_kernels = 2;
 
 static int32_t acc_q17[4], sums[2];
 static int16_t h_q15[2], h_before_q15[2];
-static const uint8_t shift[4] = {0, 1, 2, 15};
+static const uint8_t shift[4] = {0, 2, 1, 15}; /* of z0, g0, z1, g1 */
 static const struct model_layer layer = {3, 2, acc_q17, shift, h_q15, h_before_q15, &inner_embedded_gru, NULL};
 static volatile uint32_t calls, prepared;
 

@@ -67,7 +67,6 @@ static struct rows take_rows(unsigned outputs, unsigned inputs)
     struct rows rows;
     rows.codes = take(blocks(outputs) * inputs, 4);
     rows.bias_q17 = take(blocks(outputs) * ROWS_BLOCK, 4);
-    rows.shift = take(outputs, 1);
     rows.outputs = (uint16_t)outputs;
     return rows;
 }
@@ -76,7 +75,6 @@ static void drop_rows(const struct rows *rows)
 {
     free((void *)(uintptr_t)rows->codes);
     free((void *)(uintptr_t)rows->bias_q17);
-    free((void *)(uintptr_t)rows->shift);
 }
 
 static void run_softsign(void)
@@ -94,7 +92,9 @@ static void run_softsign(void)
 static void run_embedded_gru(void)
 {
     const uint32_t inputs = take_u32(), units = take_u32(), steps = take_u32();
-    const struct embedded_gru layer = {take_rows(2 * units, inputs + units), (uint16_t)inputs, (uint16_t)units};
+    const struct rows rows = take_rows(2 * units, inputs + units);
+    uint8_t *shift = take(2 * units, 1);
+    const struct embedded_gru layer = {shift, (uint16_t)inputs, (uint16_t)units};
     const size_t sums = blocks(2 * units) * ROWS_BLOCK;
     const struct embedded_gru_state state = {allocate(4 * sums), allocate(2 * units), allocate(2 * units)};
     embedded_gru_reset(&layer, &state);
@@ -104,13 +104,14 @@ static void run_embedded_gru(void)
     }
     for (uint32_t t = 0; t < steps; t++) {
         int16_t *x = take(inputs, 2);
-        embedded_gru_step(&layer, x, &state);
+        embedded_gru_step(&layer, &rows, x, &state);
         give(state.acc_q17, 2 * units, 4);
         give(state.h_before_q15, units, 2);
         give(state.h_q15, units, 2);
         free(x);
     }
-    drop_rows(&layer.rows);
+    drop_rows(&rows);
+    free(shift);
     free(state.acc_q17), free(state.h_q15), free(state.h_before_q15), free(h);
 }
 
@@ -118,18 +119,20 @@ static void run_dense(enum operation operation)
 {
     const uint32_t inputs = take_u32(), outputs = take_u32();
     const struct rows rows = take_rows(outputs, inputs);
+    uint8_t *shift = take(outputs, 1);
     int16_t *u = take(inputs, 2);
     int32_t *acc = allocate(4 * blocks(outputs) * ROWS_BLOCK);
     const size_t size = operation == DENSE_RELU ? 2 : 4;
     void *y = allocate(size * outputs);
+    rows_sum(&rows, u, inputs, NULL, 0, acc);
     if (operation == DENSE_RELU) {
-        dense_relu(&rows, u, inputs, acc, y);
+        dense_relu(acc, shift, outputs, y);
     } else {
-        dense_linear(&rows, u, inputs, acc, y);
+        dense_linear(acc, shift, outputs, y);
     }
     give(y, outputs, size);
     drop_rows(&rows);
-    free(u), free(acc), free(y);
+    free(shift), free(u), free(acc), free(y);
 }
 
 static void run_readout_sum(void)
@@ -214,14 +217,15 @@ static void run_gates(void)
 static struct byte_rows take_byte_rows(unsigned outputs, unsigned inputs)
 {
     const struct rows rows = take_rows(outputs, inputs);
-    const struct byte_rows bytes = {rows.codes, rows.bias_q17, rows.shift, rows.outputs};
+    const struct byte_rows bytes = {rows.codes, rows.bias_q17, take(outputs, 1), rows.outputs};
     return bytes;
 }
 
 static void drop_byte_rows(const struct byte_rows *bytes)
 {
-    const struct rows rows = {bytes->codes, bytes->bias_q22, bytes->shift, bytes->outputs};
+    const struct rows rows = {bytes->codes, bytes->bias_q22, bytes->outputs};
     drop_rows(&rows);
+    free((void *)(uintptr_t)bytes->shift);
 }
 
 static struct gru8 take_gru8(unsigned inputs, unsigned units)

@@ -24,7 +24,7 @@ from hil.artefact import (
 from hil.artefact.byte_layers import SUM_LIMIT
 from hil.codegen import emit_c
 from hil.codegen.byte_rows import pack_byte_codes
-from hil.codegen.layout import pack_bias, pack_codes, pack_shift
+from hil.codegen.layout import pack_bias, pack_codes, pack_shift, pair_shift
 from hil.fixed import WEIGHT_LEVELS_Q2
 from hil.quant import embedded_gru_step
 from hil.quant.cells import TRACES
@@ -132,13 +132,18 @@ class Kernels:
         """x [T, D] -> acc [T, 2H], h_before [T, H], h [T, H]."""
         (steps, inputs), units = x.shape, h.size
         step = np.dtype([("acc", np.int32, 2 * units), ("before", np.int16, units), ("h", np.int16, units)])
-        arrays = [*packed(rows, inputs), h, x]
+        arrays = [*packed(rows, inputs), pair_shift(rows.shift), h, x]
         out = self._ask(EMBEDDED_GRU, [inputs, units, steps], arrays, (step, (steps,)))[0]
         return tuple(out[name].reshape(steps, -1) for name in ("acc", "before", "h"))
 
     def dense(self, u, rows, activation):
         operation, dtype = (DENSE_RELU, np.int16) if activation == "relu" else (DENSE_LINEAR, np.int32)
-        return self._ask(operation, [u.size, rows.outputs], [*packed(rows, u.size), u], (dtype, (rows.outputs,)))[0]
+        return self._ask(
+            operation,
+            [u.size, rows.outputs],
+            [*packed(rows, u.size), pack_shift(rows.shift), u],
+            (dtype, (rows.outputs,)),
+        )[0]
 
     def readout_sum(self, h, steps, shift):
         """h [H] added `steps` times -> readout [H], clipped."""
@@ -180,8 +185,9 @@ class Kernels:
 
 def packed(rows, inputs):
     """Arrays of a `struct rows` or `struct byte_rows`, as the generator lays them out; `inputs` columns are x's."""
-    pack = pack_byte_codes if isinstance(rows, ByteRows) else pack_codes
-    return pack(rows.weight, inputs), pack_bias(rows.bias), pack_shift(rows.shift)
+    if isinstance(rows, ByteRows):
+        return pack_byte_codes(rows.weight, inputs), pack_bias(rows.bias), pack_shift(rows.shift)
+    return pack_codes(rows.weight, inputs), pack_bias(rows.bias)
 
 
 def packed_gru8(layer):

@@ -20,6 +20,7 @@ from unicorn.arm_const import (
     UC_ARM_REG_SP,
 )
 
+from hil.codegen.layout import pack_shift, pair_shift
 from hil.firmware import find_compiler
 from hil.firmware.compiler import run_tool
 
@@ -30,7 +31,8 @@ PRESERVED = (
     *(UC_ARM_REG_R8, UC_ARM_REG_R9, UC_ARM_REG_R10, UC_ARM_REG_R11, UC_ARM_REG_SP),
 )
 FUNCTIONS = (
-    *("softsign_q15", "embedded_gru_step", "dense_relu", "dense_linear", "readout_sum_add", "readout_sum_read"),
+    *("softsign_q15", "rows_sum", "embedded_gru_step", "dense_relu", "dense_linear"),
+    *("readout_sum_add", "readout_sum_read"),
     *("float_exp", "float_tanh", "float_sigmoid", "float_gru_step", "float_lstm_step"),
     *("gates_tanh_q15", "gru8_step", "byte_dense_relu", "byte_dense_linear"),
 )
@@ -45,7 +47,7 @@ SECTIONS
 """
 HEADERS = (
     *("byte_dense", "dense", "embedded_gru", "float_gru", "float_lstm", "float_math", "gates", "gru8"),
-    *("readout_sum", "softsign"),
+    *("readout_sum", "rows", "softsign"),
 )
 
 
@@ -123,7 +125,12 @@ class Armv6mKernels:
         return self._uc.reg_read(UC_ARM_REG_R0)
 
     def _rows(self, rows, inputs):
-        """Bytes of a `struct rows`; its arrays are put."""
+        """Address of a `struct rows`; its arrays are put."""
+        addresses = [self._put(array) for array in packed(rows, inputs)]
+        return self._put(np.array([*addresses, rows.outputs], np.uint32))
+
+    def _byte_rows(self, rows, inputs):
+        """Bytes of a `struct byte_rows`; its arrays are put."""
         addresses = [self._put(array) for array in packed(rows, inputs)]
         return struct.pack("<IIIHxx", *addresses, rows.outputs)
 
@@ -134,7 +141,8 @@ class Armv6mKernels:
         """x [T, D] -> acc [T, 2H], h_before [T, H], h [T, H]."""
         self._next = HEAP
         (steps, inputs), units = x.shape, h.size
-        layer = self._put(np.frombuffer(self._rows(rows, inputs) + struct.pack("<HH", inputs, units), np.uint8))
+        matrix = self._rows(rows, inputs)
+        layer = self._put(np.array([self._put(pair_shift(rows.shift)), inputs | units << 16], np.uint32))
         acc = self._put(np.zeros(2 * units + 3, np.int32))
         buffers = (acc, self._put(h), self._put(np.zeros_like(h)))
         state = self._put(np.array(buffers, np.uint32))
@@ -142,17 +150,18 @@ class Armv6mKernels:
         out = []
         for step in range(steps):
             self._uc.mem_write(features, x[step].tobytes())
-            self._call("embedded_gru_step", layer, features, state)
+            self._call("embedded_gru_step", layer, matrix, features, state)
             values = zip(buffers, (np.int32, np.int16, np.int16), (2 * units, units, units), strict=True)
             after_acc, after, before = (self._get(*value) for value in values)
             out.append((after_acc, before, after))
         return tuple(np.stack(part) for part in zip(*out, strict=True))
 
-    def dense(self, u, rows, activation, kernel="dense"):
+    def dense(self, u, rows, activation):
         self._next = HEAP
-        layer = self._put(np.frombuffer(self._rows(rows, u.size), np.uint8))
+        matrix, shift = self._rows(rows, u.size), self._put(pack_shift(rows.shift))
         acc, y = (self._put(np.zeros(rows.outputs + 3, np.int32)) for _ in range(2))
-        self._call(f"{kernel}_{activation}", layer, self._put(u), u.size, acc, y)
+        self._call("rows_sum", matrix, self._put(u), u.size, 0, 0, acc)
+        self._call(f"dense_{activation}", acc, shift, rows.outputs, y)
         return self._get(y, np.int16 if activation == "relu" else np.int32, (rows.outputs,))
 
     def gates(self, v):
@@ -164,7 +173,7 @@ class Armv6mKernels:
         self._next = HEAP
         (steps, inputs), units = x.shape, h.size
         parts = ((layer.gates, inputs), (layer.candidate_x, inputs), (layer.candidate_h, units))
-        data = b"".join(self._rows(rows, columns) for rows, columns in parts) + struct.pack("<HH", inputs, units)
+        data = b"".join(self._byte_rows(rows, columns) for rows, columns in parts) + struct.pack("<HH", inputs, units)
         address = self._put(np.frombuffer(data, np.uint8))
         padded = [-(-rows.outputs // 4) * 4 for rows, _ in parts]
         acc = self._put(np.zeros(sum(padded), np.int32))
@@ -181,7 +190,11 @@ class Armv6mKernels:
         return tuple(np.stack(part) for part in zip(*out, strict=True))
 
     def byte_dense(self, u, rows, activation):
-        return self.dense(u, rows, activation, "byte_dense")
+        self._next = HEAP
+        layer = self._put(np.frombuffer(self._byte_rows(rows, u.size), np.uint8))
+        acc, y = (self._put(np.zeros(rows.outputs + 3, np.int32)) for _ in range(2))
+        self._call(f"byte_dense_{activation}", layer, self._put(u), u.size, acc, y)
+        return self._get(y, np.int16 if activation == "relu" else np.int32, (rows.outputs,))
 
     def readout_sum(self, h, steps, shift):
         self._next = HEAP

@@ -52,10 +52,10 @@ def test_a_demo_goes_from_words_to_a_report(tmp_path: Path) -> None:
 
 
 MUTANTS = {
-    "rounding": ("firmware/kernels/fixed.h", "(1u << shift) >> 1", "(1u << shift) >> 2", {"gate", "candidate"}),
-    "shift": ("firmware/kernels/embedded_gru.c", "(s + (1 << 15)) >> 1", "(s + (1 << 15)) >> 2", {"state"}),
+    "rounding": ("firmware/kernels/softsign_armv6m.h", "adcs    \\v, r1", "adds    \\v, r1", {"state"}),
+    "shift": ("firmware/kernels/embedded_gru_armv6m.S", "asrs    r0, r0, #9", "asrs    r0, r0, #10", {"state"}),
     "weight": ("hil/codegen/model.py", "", "", {"accumulator"}),
-    "update": ("firmware/kernels/embedded_gru.c", "(int16_t)(h + (", "(int16_t)(h - (", {"state"}),
+    "update": ("firmware/kernels/embedded_gru_armv6m.S", "subs    r0, r0, r3", "adds    r0, r0, r3", {"state"}),
 }
 """File, what stands there, what replaces it, and the operation that must be named."""
 

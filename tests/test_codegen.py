@@ -83,7 +83,8 @@ def test_floats_are_written_exactly():
 MUTANTS = {
     "rounding constant of the state": ("embedded_gru.c", "(1 << 14)", "(1 << 13)"),
     "rounding constant of a pre-activation": ("fixed.h", "(1u << shift) >> 1", "(1u << shift) >> 2"),
-    "rounding constant of softsign": ("softsign.c", "(1u << (bits - 1))", "0u"),
+    "slope of softsign": ("softsign.c", "(line & 255)", "(line & 254)"),
+    "one line of softsign": ("softsign.c", "softsign_lines[SOFTSIGN_NEAR + (", "softsign_lines[SOFTSIGN_NEAR + 1 + ("),
     "shift of the gate": ("embedded_gru.c", "(s + (1 << 15)) >> 1;", "(s + (1 << 15)) >> 2;"),
     "shift of the state": ("embedded_gru.c", ">> 15));", ">> 14));"),
     "shift of one row": (None, r"(recurrent1_shift\[\d+\] .*\{\n    )(\d+)", lambda m: f"{m[1]}{int(m[2]) ^ 1}"),

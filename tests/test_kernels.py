@@ -8,7 +8,7 @@ from kernel_support import TESTS, Kernels, build_program, random_q15, random_row
 
 from hil.artefact import Rows
 from hil.codegen.layout import ROWS_BLOCK
-from hil.codegen.tables import softsign_header
+from hil.codegen.tables import softsign_source
 from hil.fixed import BIAS_LIMIT_Q17, INT32_MAX, INT32_MIN, MAX_FAN_IN
 from hil.quant import MAX_STEPS, dense, readout_sum, softsign_q15
 from hil.resources import resource
@@ -24,9 +24,9 @@ def kernels(tmp_path_factory):
     driver.close()
 
 
-def test_the_committed_softsign_table_is_what_its_maker_writes():
-    """firmware/kernels/softsign_table.h is the output of hil.codegen.tables."""
-    assert (resource("firmware") / "kernels" / "softsign_table.h").read_text() == softsign_header()
+def test_the_committed_softsign_lines_are_what_its_maker_writes():
+    """firmware/kernels/softsign_lines.c is the output of hil.codegen.tables."""
+    assert (resource("firmware") / "kernels" / "softsign_lines.c").read_text() == softsign_source()
 
 
 def test_limits_of_c_and_python_are_the_same(kernels):

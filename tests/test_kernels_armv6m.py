@@ -38,9 +38,8 @@ def host(tmp_path_factory):
 
 
 def test_softsign_equals_its_twin(chip):
-    """Every boundary of the tables, the clipping limit and the ends of int32, one below and one above."""
-    fine, coarse = np.arange(0, 1 << 17, 1 << 9), np.arange(1 << 17, (64 << 15) + 1, 1 << 13)
-    edges = np.concatenate([fine, coarse])
+    """Every end of a line, the clipping limit and the ends of int32, one below and one above."""
+    edges = np.concatenate([np.arange(0, 1 << 18, 1 << 10), np.arange(1 << 18, (64 << 15) + 1, 1 << 14)])
     near = np.concatenate([edges - 1, edges, edges + 1])
     v = np.concatenate([near, -near, [INT32_MIN, INT32_MIN + 1, INT32_MAX]])
     np.testing.assert_array_equal(chip.softsign_q15(v), softsign_q15(v))
@@ -137,28 +136,41 @@ def test_float_lstm_gives_the_bits_of_the_host(chip, host):
     np.testing.assert_array_equal(got.view(np.uint32), expected.view(np.uint32))
 
 
+ROWS, UPDATE, SOFTSIGN = "rows_armv6m.S", "embedded_gru_armv6m.S", "softsign_armv6m.h"
 ASSEMBLY_MUTANTS = {
-    "shift": ("lsrs    r0, \\word, #16", "lsrs    r0, \\word, #15"),
-    "sum of another row": ("add     r10, r0", "add     r9, r0"),
-    "sign of every other value": ("asrs    r3, r7, #16", "lsrs    r3, r7, #16"),
-    "last of an odd number of columns": ("beq     4f", "b       4f"),
-    "register of the caller": ("mov     r11, r7\n    pop", "mov     r10, r7\n    pop"),
+    "shift": (ROWS, "lsrs    r0, \\word, #16", "lsrs    r0, \\word, #15"),
+    "sum of another row": (ROWS, "add     r10, r0", "add     r9, r0"),
+    "sign of every other value": (ROWS, "asrs    r3, r7, #16", "lsrs    r3, r7, #16"),
+    "last of an odd number of columns": (ROWS, "beq     4f", "b       4f"),
+    "register of the caller": (ROWS, "mov     r11, r7\n    pop", "mov     r10, r7\n    pop"),
+    "rounding of a pre-activation": (SOFTSIGN, "adcs    \\v, r1", "adds    \\v, r1"),
+    "carry before a shift of 0": (UPDATE, "adds    r4, #2 ", "nop\n    mov r2, r2\n    adds r4, #2\n    cmp r0, r0 "),
+    "end of the lines": (SOFTSIGN, "asrs    r3, \\v, #18", "asrs    r3, \\v, #19"),
+    "slope": (SOFTSIGN, "uxtb    r3, r2", "uxth    r3, r2"),
+    "sign beyond the lines": (SOFTSIGN, "eors    r0, r3\n    subs    r0, r3\n    bx", "bx"),
+    "clipping": (SOFTSIGN, "lsrs    r2, r0, #21", "lsrs    r2, r0, #23"),
+    "shift of the gate": (UPDATE, "asrs    r0, r0, #9", "asrs    r0, r0, #10"),
+    "rounding of the state": (UPDATE, "adcs    r0, r3", "adds    r0, r3"),
+    "state before": (UPDATE, "strh    r3, [r4, r2]", "strh    r0, [r4, r2]"),
+    "last unit": (UPDATE, "subs    r6, #4 ", "nop "),
 }
 
 
 @pytest.mark.parametrize("name", [None, *ASSEMBLY_MUTANTS])
 def test_assembly_mutant_is_caught(tmp_path, name):
-    """One wrong instruction in rows_armv6m.S is a difference from the twin or a fault; without one there is neither."""
+    """One wrong instruction in assembly is a difference from the twin or a fault; without one there is neither."""
     tree = tmp_path / "firmware"
     shutil.copytree(FIRMWARE, tree)
     if name:
-        path = tree / "kernels" / "rows_armv6m.S"
-        old, new = ASSEMBLY_MUTANTS[name]
+        file, old, new = ASSEMBLY_MUTANTS[name]
+        path = tree / "kernels" / file
         assert path.read_text().count(old) == 1
         path.write_text(path.read_text().replace(old, new))
     rng = np.random.default_rng(9)
-    rows = random_rows(rng, 6, 8)
-    x, h = random_q15(rng, (4, 5)), random_q15(rng, 3)
+    rows = random_rows(rng, 66, 38)
+    rows.shift[:] = rng.choice([0, 1, 2, 3, 6], 66)
+    rows.weight_q2[0], rows.shift[0] = 4, 0
+    x, h = random_q15(rng, (8, 5)), np.full(33, 32767, np.int16)
     kernels = Armv6mKernels(build_armv6m(tmp_path, find_compiler().name, tree))
 
     try:

@@ -16,7 +16,7 @@ struct model_layer {
     uint16_t inputs;          /* D of this layer */
     uint16_t units;           /* H */
     const int32_t *acc;       /* sums; eGRU: [2H] Q17, z rows then g rows */
-    const uint8_t *shift;     /* eGRU: [2H] of each row, Q17 to Q15 with its scale */
+    const uint8_t *shift;     /* eGRU: [H][2] of a unit's z row and g row, Q17 to Q15 with the row's scale */
     const int16_t *h_q15;     /* [H] state after the step */
     const int16_t *h_before_q15; /* [H] state before the step, or NULL */
     const struct inner_form *form; /* what INNER shows of it (inner.h) */

@@ -4,6 +4,8 @@
  * Twin    hil/quant/kernels.py:embedded_gru_step, equal bit for bit (tests/test_kernels.py).
  * Shapes  D inputs, H units, U = D + H, R = 2H rows: z rows, then g rows;
  *         columns: inputs, then state. B = ceil(R / 4), see rows.h.
+ *
+ * A step is the sums of the rows, by any kernel, then embedded_gru_update.
  */
 #ifndef KERNELS_EMBEDDED_GRU_H
 #define KERNELS_EMBEDDED_GRU_H
@@ -13,9 +15,9 @@
 #include "rows.h"
 
 struct embedded_gru {
-    struct rows rows;   /* [2H, D + H] */
-    uint16_t inputs;    /* D */
-    uint16_t units;     /* H */
+    const uint8_t *shift; /* [H][2] of a unit's z row and g row: Q17 to Q15 with the row's scale, 0 to 15 */
+    uint16_t inputs;      /* D */
+    uint16_t units;       /* H, at least 1 */
 };
 
 /* What a layer keeps from step to step, in buffers of the caller, aligned to 4. */
@@ -28,11 +30,17 @@ struct embedded_gru_state {
 /* All zeros: the start of a sequence. */
 void embedded_gru_reset(const struct embedded_gru *layer, const struct embedded_gru_state *state);
 
-/* One time step: h' = h + z (g - h).
+/* The step's pointwise part, from sums that are there: h' = h + z (g - h), h_before = h.
+ * In assembly for the Cortex-M0+ (embedded_gru_armv6m.S: 58 cycles a unit), in C elsewhere. */
+void embedded_gru_update(const struct embedded_gru *layer, const struct embedded_gru_state *state);
+
+/* One time step with the sums of rows.h.
  *
+ *   rows   [2H, D + H].
  *   x_q15  [D]  aligned to 4, not modified; may be the state of another layer.
  *
  * The buffers and x must not overlap. Cannot fail: the artefact was checked on the host. */
-void embedded_gru_step(const struct embedded_gru *layer, const int16_t *x_q15, const struct embedded_gru_state *state);
+void embedded_gru_step(const struct embedded_gru *layer, const struct rows *rows, const int16_t *x_q15,
+                       const struct embedded_gru_state *state);
 
 #endif

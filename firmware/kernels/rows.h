@@ -23,7 +23,6 @@
 struct rows {
     const uint32_t *codes;    /* [B, D] of x, then [B, E] of h */
     const int32_t *bias_q17;  /* [4B] magnitude below 2^29; 0 in filled-up rows */
-    const uint8_t *shift;     /* [R] Q17 to Q15 with the row's scale, 0 to 15 */
     uint16_t outputs;         /* R */
 };
 

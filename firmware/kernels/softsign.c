@@ -1,33 +1,25 @@
 #include "softsign.h"
 
-#include "softsign_table.h"
+#define PRE_LIMIT_Q15 (64 << 15)
+#define NEAR_LIMIT_Q15 (8 << 15)
+#define NEAR_BITS 10 /* lines of 1/32 */
+#define FAR_SHIFT 6  /* beyond 8.0 a value has steps of 2^-9, */
+#define FAR_BITS 8   /* and lines of 1/2, */
+#define FAR_FIRST 16 /* the first of them at 8.0 */
 
-#define PRE_LIMIT_Q15 (64u << 15)
-#define FINE_LIMIT_Q15 (4u << 15)
-#define FINE_BITS 9u    /* table steps of 1/64 */
-#define COARSE_BITS 13u /* table steps of 1/4 */
-#define COARSE_START (FINE_LIMIT_Q15 >> COARSE_BITS)
-
-/* Rounds to nearest, ties up in magnitude. A step of either table is below 2^9 and the
- * fraction below 2^13, so the product fits. */
-static inline uint32_t interpolate(const uint16_t *table, uint32_t fraction, unsigned bits)
+/* Floors; the rounding constant is in c. |c| < 2^23 and d v < 2^26. */
+static inline int32_t on_line(int32_t line, int32_t v)
 {
-    const uint32_t low = table[0];
-    return low + (((table[1] - low) * fraction + (1u << (bits - 1))) >> bits);
+    return ((line >> 8) + (line & 255) * v) >> 8;
 }
 
 int16_t softsign_q15(int32_t pre_q15)
 {
-    uint32_t a = pre_q15 < 0 ? 0u - (uint32_t)pre_q15 : (uint32_t)pre_q15; /* |v|, also of INT32_MIN */
-    uint32_t y;
-    if (a < FINE_LIMIT_Q15) {
-        y = interpolate(&softsign_fine_q15[a >> FINE_BITS], a & ((1u << FINE_BITS) - 1), FINE_BITS);
-    } else {
-        if (a > PRE_LIMIT_Q15) {
-            a = PRE_LIMIT_Q15;
-        }
-        y = interpolate(&softsign_coarse_q15[(a >> COARSE_BITS) - COARSE_START], a & ((1u << COARSE_BITS) - 1),
-                        COARSE_BITS);
+    if (pre_q15 >= -NEAR_LIMIT_Q15 && pre_q15 < NEAR_LIMIT_Q15) {
+        return (int16_t)on_line(softsign_lines[SOFTSIGN_NEAR + (pre_q15 >> NEAR_BITS)], pre_q15);
     }
-    return (int16_t)(pre_q15 < 0 ? -(int32_t)y : (int32_t)y);
+    const uint32_t magnitude = pre_q15 < 0 ? 0u - (uint32_t)pre_q15 : (uint32_t)pre_q15; /* also of INT32_MIN */
+    const int32_t a = (int32_t)(magnitude < PRE_LIMIT_Q15 ? magnitude : PRE_LIMIT_Q15 - 1) >> FAR_SHIFT;
+    const int32_t y = on_line(softsign_lines[2 * SOFTSIGN_NEAR - FAR_FIRST + (a >> FAR_BITS)], a);
+    return (int16_t)(pre_q15 < 0 ? -y : y);
 }

@@ -7,6 +7,7 @@ written down in docs/artefact.md.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -24,11 +25,13 @@ from safetensors.numpy import save as _save_tensors
 
 from hil.artefact.byte_layers import MAX_SHIFT, ByteRows
 from hil.artefact.layers import CELLS, AnyRows, DenseLayer, FrontEnd, RecurrentLayer, Rows
-from hil.errors import ArtefactError
+from hil.config import from_table
+from hil.errors import ArtefactError, UsageError
+from hil.layer_build import Build, LayerBuild
 
 FORMAT = "hil-artefact"
 FORMAT_VERSION = 1
-SOFTSIGN = "table-257-241"
+SOFTSIGN = "lines-512-112"
 """Name of the only softsign form that kernels implement (docs/artefact.md, "Softsign")."""
 
 
@@ -48,6 +51,7 @@ class Artefact:
         bias_bits: 16 or 3: what a bias is counted with, and checked against.
         softsign: Name of the integer form of softsign.
         provenance: Hashes of recipe, data and code, seeds, scores: text or numbers by name.
+        build: How its layers become code, of those that were tuned; not part of its hash.
     """
 
     name: str
@@ -59,6 +63,7 @@ class Artefact:
     bias_bits: Literal[3, 16] = 16
     softsign: str = SOFTSIGN
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    build: Build = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for problem in _problems(self):
@@ -92,13 +97,18 @@ class Artefact:
 
     def to_bytes(self) -> bytes:
         """The file's contents; equal artefacts give equal bytes."""
+        return self._bytes({name: dataclasses.asdict(choice) for name, choice in self.build.items()})
+
+    def _bytes(self, build: Mapping[str, Any]) -> bytes:
         tensors = _tensors(self)
-        manifest = _manifest(self, tensors)
-        return _save_tensors(tensors, metadata={"manifest": json.dumps(manifest, sort_keys=True)})
+        metadata = {"manifest": json.dumps(_manifest(self, tensors), sort_keys=True)}
+        if build:
+            metadata["build"] = json.dumps(build, sort_keys=True)
+        return _save_tensors(tensors, metadata=metadata)
 
     def sha256(self) -> str:
-        """The artefact hash: SHA-256 of the file."""
-        return hashlib.sha256(self.to_bytes()).hexdigest()
+        """The artefact hash: SHA-256 of the file as it is without a build section."""
+        return hashlib.sha256(self._bytes({})).hexdigest()
 
     def save(self, path: Path) -> None:
         """Write the file; a reader sees the old file or the new one, never a part."""
@@ -130,27 +140,28 @@ def load_artefact(path: Path) -> Artefact:
 
 def artefact_from_bytes(data: bytes, path: Path | None = None) -> Artefact:
     """Parse the contents of a model file; ``path`` is named in errors.  Raises `ArtefactError`."""
-    manifest, tensors = _parse(data, path)
+    manifest, tensors, build = _parse(data, path)
     try:
         if manifest["arrays_sha256"] != _arrays_sha256(tensors):
             raise ArtefactError(path, "is corrupt: its arrays do not have the hash that its manifest gives")
-        artefact = _assemble(manifest, tensors)
+        artefact = _assemble(manifest, tensors, _build(build))
         described = json.loads(json.dumps(_manifest(artefact, tensors)))
     except ArtefactError as error:
         raise error if error.path else ArtefactError(path, str(error)) from None
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, UsageError) as error:
         raise ArtefactError(path, f"is corrupt: {type(error).__name__} {error}") from error
     if described != manifest:
         raise ArtefactError(path, "is corrupt: its manifest does not describe its arrays")
     return artefact
 
 
-def _parse(data: bytes, path: Path | None) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+def _parse(data: bytes, path: Path | None) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]], dict[str, Any]]:
     try:
         tensors = _load_tensors(data)
         header_bytes = int.from_bytes(data[:8], "little")
         header = json.loads(data[8 : 8 + header_bytes])
         manifest = json.loads(header["__metadata__"]["manifest"])
+        build = json.loads(header["__metadata__"].get("build", "{}"))
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ArtefactError(path, f"is not an artefact or is corrupt ({error})") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
@@ -160,10 +171,10 @@ def _parse(data: bytes, path: Path | None) -> tuple[dict[str, Any], dict[str, np
         raise ArtefactError(
             path, f"has format version {version}, this program reads up to {FORMAT_VERSION}: install a newer hil"
         )
-    return manifest, tensors
+    return manifest, tensors, build
 
 
-def _assemble(manifest: dict[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -> Artefact:
+def _assemble(manifest: dict[str, Any], tensors: Mapping[str, npt.NDArray[Any]], build: Build) -> Artefact:
     def take(name: str, dtype: type[np.generic]) -> npt.NDArray[Any]:
         if tensors[name].dtype != dtype:
             raise ValueError(f"{name} is {tensors[name].dtype}, expected {np.dtype(dtype)}")
@@ -188,7 +199,12 @@ def _assemble(manifest: dict[str, Any], tensors: Mapping[str, npt.NDArray[Any]])
         bias_bits=manifest["bias_bits"],
         softsign=manifest["softsign"],
         provenance=manifest["provenance"],
+        build=build,
     )
+
+
+def _build(table: Mapping[str, Any]) -> dict[str, LayerBuild]:
+    return {name: from_table(choice, LayerBuild, "build", name) for name, choice in table.items()}
 
 
 def _all_rows(a: Artefact) -> Iterator[tuple[str, AnyRows]]:

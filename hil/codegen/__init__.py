@@ -3,6 +3,7 @@
 
 from hil.codegen.bench import BENCH_KERNELS, FRONT_ENDS, emit_bench_c
 from hil.codegen.calibration import CalibrationKernel, calibration_kernels, emit_calibration
+from hil.codegen.kernels import complete_build, kernels_of, layers_of
 from hil.codegen.model import emit_c
 
 __all__ = [
@@ -10,7 +11,10 @@ __all__ = [
     "FRONT_ENDS",
     "CalibrationKernel",
     "calibration_kernels",
+    "complete_build",
     "emit_bench_c",
     "emit_c",
     "emit_calibration",
+    "kernels_of",
+    "layers_of",
 ]

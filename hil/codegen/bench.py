@@ -18,6 +18,7 @@ from hil.codegen.layers import Part, embedded_gru_part
 from hil.codegen.model import MODEL_FILE
 from hil.errors import UsageError, suggest
 from hil.fixed import MAX_FAN_IN, WEIGHT_LEVELS_Q2, to_q15
+from hil.layer_build import LayerBuild
 
 STEPS = 8
 """Inputs of each kernel, used in turn from reset on."""
@@ -185,7 +186,7 @@ def _embedded_gru(inputs: int, units: int, rng: random.Random) -> _Kernel:
         bias_q17=_uniform(rng, 2 * units, 1 << 15).astype(np.int32) << 1,
         shift=_choose(rng, (2, 3, 4), (2 * units,)).astype(np.int8),
     )
-    part = embedded_gru_part("bench_egru", EmbeddedGruLayer(rows), "embedded_gru_step_x")
+    part = embedded_gru_part("bench_egru", EmbeddedGruLayer(rows), "embedded_gru_step_x", LayerBuild())
     return _on_q15("embedded_gru_step", "kernels/embedded_gru.h", inputs, part, rng)
 
 
@@ -201,7 +202,7 @@ def _on_q15(name: str, header: str, inputs: int, part: Part, rng: random.Random)
 def _gru8(inputs: int, units: int, rng: random.Random) -> _Kernel:
     H = units
     gates, p, q = (_byte_rows(rng, *shape) for shape in ((2 * H, inputs + H), (H, inputs), (H, H)))
-    part = gru8_part("bench_gru8", Gru8Layer(gates, p, q), "gru8_step_x")
+    part = gru8_part("bench_gru8", Gru8Layer(gates, p, q), "gru8_step_x", LayerBuild())
     return _on_q15("gru8_step", "kernels/gru8.h", inputs, part, rng)
 
 

@@ -7,9 +7,10 @@ from hil.codegen.byte_rows import byte_rows_constants, byte_rows_initializer
 from hil.codegen.c_text import buffer
 from hil.codegen.layers import Part
 from hil.codegen.layout import padded
+from hil.layer_build import LayerBuild
 
 
-def gru8_part(name: str, layer: Gru8Layer, x: str) -> Part:
+def gru8_part(name: str, layer: Gru8Layer, x: str, choice: LayerBuild) -> Part:
     """An int8 GRU layer on ``firmware/kernels/gru8.c``; ``x`` is the expression of its input."""
     inputs, units = layer.inputs, layer.units
     definitions = (
@@ -31,7 +32,7 @@ def gru8_part(name: str, layer: Gru8Layer, x: str) -> Part:
     )
 
 
-def byte_dense_part(name: str, layer: DenseLayer, u: str, acc: str, logits: str) -> Part:
+def byte_dense_part(name: str, layer: DenseLayer, u: str, acc: str, logits: str, choice: LayerBuild) -> Part:
     """A dense layer of 8-bit weights on ``firmware/kernels/byte_dense.c``; arguments as for `dense_part`."""
     rows = layer.rows
     assert isinstance(rows, ByteRows)

@@ -1,17 +1,20 @@
 """
 C of one layer: its arrays, its buffers and the statement that runs it.
 
-Another kernel for the same layer is another function that returns a `Part`.
+`ROWS_KERNELS` names the ways to sum a matrix of 3-bit weights; `hil.codegen.kernels` the ways to run a layer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from hil.artefact import DenseLayer, EmbeddedGruLayer, Rows
 from hil.codegen.c_text import buffer, constant
-from hil.codegen.layout import ROWS_BLOCK, pack_bias, pack_codes, pack_shift, padded
+from hil.codegen.layout import ROWS_BLOCK, pack_bias, pack_codes, pack_shift, padded, pair_shift
+from hil.errors import UsageError, suggest
+from hil.layer_build import LayerBuild
 
 
 @dataclass(frozen=True)
@@ -36,33 +39,76 @@ class Part:
     files: Mapping[str, str] = field(default_factory=dict)
 
 
-def embedded_gru_part(name: str, layer: EmbeddedGruLayer, x: str) -> Part:
-    """An eGRU layer on ``firmware/kernels/embedded_gru.c``; ``x`` is the expression of its input."""
-    inputs, units = layer.inputs, layer.units
+@dataclass(frozen=True)
+class RowSums:
+    """
+    How the sums of some rows are computed.
+
+    Attributes:
+        definitions: Constants and declarations at file scope.
+        call: Expressions of input, state and sums to the statement; a dense layer's state is ``"0"``.
+        files: As `Part.files`.
+    """
+
+    definitions: str
+    call: Callable[[str, str, str], str]
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+RowsKernel = Callable[[str, Rows, int, LayerBuild], RowSums]
+"""Of a name prefix, the rows, how many of their columns belong to the input (the rest is state), and the choice."""
+
+
+def packed4(name: str, rows: Rows, inputs: int, choice: LayerBuild) -> RowSums:
+    """Four rows in a word: ``firmware/kernels/rows.c``."""
+    blocks, states = padded(rows.outputs) // ROWS_BLOCK, rows.inputs - inputs
+    state = f", then [{blocks}][{states}] of the state" if states else ""
+    codes = f"[{blocks}][{inputs}] of the input{state}: four rows in a word, row 0 lowest, 4 w + 4"
     definitions = (
-        f"/* {name}: eGRU, D = {inputs}, H = {units} */\n"
-        + _rows_constants(name, layer.rows, inputs, "z rows, then g rows")
+        constant(f"{name}_codes", pack_codes(rows.weight_q2, inputs), codes)
+        + constant(f"{name}_bias_q17", pack_bias(rows.bias_q17), f"[{blocks}][4]")
+        + f"static const struct rows {name}_rows = {{{name}_codes, {name}_bias_q17, {rows.outputs}}};\n"
+    )
+
+    def call(x: str, h: str, acc: str) -> str:
+        return f"rows_sum(&{name}_rows, {x}, {inputs}, {h}, {states}, {acc});"
+
+    return RowSums(definitions, call)
+
+
+ROWS_KERNELS: dict[str, RowsKernel] = {"packed4": packed4}
+"""Kernels of `Rows`: of eGRU and dense layers."""
+
+
+def embedded_gru_part(name: str, layer: EmbeddedGruLayer, x: str, choice: LayerBuild) -> Part:
+    """An eGRU layer: the sums of `choice`'s kernel, then ``firmware/kernels/embedded_gru.c``; ``x`` is its input."""
+    inputs, units = layer.inputs, layer.units
+    sums = pick(ROWS_KERNELS, name, choice)(name, layer.rows, inputs, choice)
+    definitions = (
+        f"/* {name}: eGRU, D = {inputs}, H = {units}; rows: z, then g */\n"
+        + sums.definitions
+        + constant(f"{name}_shift", pair_shift(layer.rows.shift), "[H][2] z, g: Q17 to Q15 with the row's scale")
         + buffer("int32_t", f"{name}_acc_q17", padded(2 * units), "[4B] sums of the last step")
         + buffer("int16_t", f"{name}_h_q15", units, "[H] state")
         + buffer("int16_t", f"{name}_h_before_q15", units, "[H] state before the last step")
-        + f"static const struct embedded_gru {name} = {{\n"
-        f"    .rows = {_rows_initializer(name, layer.rows)},\n    .inputs = {inputs},\n    .units = {units},\n}};\n"
+        + f"static const struct embedded_gru {name} = {{{name}_shift, {inputs}, {units}}};\n"
         f"static const struct embedded_gru_state {name}_state = {{\n"
         f"    .acc_q17 = {name}_acc_q17,\n    .h_q15 = {name}_h_q15,\n    .h_before_q15 = {name}_h_before_q15,\n}};\n"
     )
     return Part(
         definitions,
-        run=f"embedded_gru_step(&{name}, {x}, &{name}_state);",
+        run=f"{sums.call(x, f'{name}_h_q15', f'{name}_acc_q17')}\n    embedded_gru_update(&{name}, &{name}_state);",
         result=f"{name}_h_q15",
         reset=f"embedded_gru_reset(&{name}, &{name}_state);",
         inspect=f"{{{inputs}, {units}, {name}_acc_q17, {name}_shift, {name}_h_q15, {name}_h_before_q15, "
         "&inner_embedded_gru, NULL}",
+        files=sums.files,
     )
 
 
-def dense_part(name: str, layer: DenseLayer, u: str, acc: str, logits: str) -> Part:
+def dense_part(name: str, layer: DenseLayer, u: str, acc: str, logits: str, choice: LayerBuild) -> Part:
     """
-    A dense layer on ``firmware/kernels/dense.c``.
+    A dense layer: the sums of `choice`'s kernel, then ``firmware/kernels/dense.c``.
 
     Args:
         name: Prefix of its identifiers.
@@ -70,30 +116,30 @@ def dense_part(name: str, layer: DenseLayer, u: str, acc: str, logits: str) -> P
         u: Expression of its input.
         acc: Scratch buffer of at least ``padded(O)`` sums.
         logits: Where a linear layer writes.
+        choice: Its kernel.
+
+    Raises:
+        UsageError: There is no such kernel.
     """
     rows = layer.rows
     assert isinstance(rows, Rows)
-    linear = layer.activation == "linear"
-    result = logits if linear else f"{name}_y_q15"
+    result = logits if layer.activation == "linear" else f"{name}_y_q15"
+    sums = pick(ROWS_KERNELS, name, choice)(name, rows, rows.inputs, choice)
     definitions = (
         f"/* {name}: {layer.activation}, I = {rows.inputs}, O = {rows.outputs} */\n"
-        + _rows_constants(name, rows, rows.inputs, "")
-        + ("" if linear else buffer("int16_t", result, rows.outputs, "[O]"))
-        + f"static const struct rows {name} = {_rows_initializer(name, rows)};\n"
+        + sums.definitions
+        + constant(f"{name}_shift", pack_shift(rows.shift), "[O] Q17 to Q15 with the row's scale")
+        + ("" if layer.activation == "linear" else buffer("int16_t", result, rows.outputs, "[O]"))
     )
-    return Part(definitions, f"dense_{layer.activation}(&{name}, {u}, {rows.inputs}, {acc}, {result});", result)
+    finish = f"dense_{layer.activation}({acc}, {name}_shift, {rows.outputs}, {result});"
+    return Part(definitions, f"{sums.call(u, '0', acc)}\n    {finish}", result, files=sums.files)
 
 
-def _rows_constants(name: str, rows: Rows, inputs: int, order: str) -> str:
-    blocks, states, suffix = padded(rows.outputs) // ROWS_BLOCK, rows.inputs - inputs, f"; {order}" if order else ""
-    state = f", then [{blocks}][{states}] of the state" if states else ""
-    codes = f"[{blocks}][{inputs}] of the input{state}: four rows in a word, row 0 lowest, 4 w + 4{suffix}"
-    return (
-        constant(f"{name}_codes", pack_codes(rows.weight_q2, inputs), codes)
-        + constant(f"{name}_bias_q17", pack_bias(rows.bias_q17), f"[{blocks}][4]{suffix}")
-        + constant(f"{name}_shift", pack_shift(rows.shift), f"[{rows.outputs}] Q17 to Q15 with the row's scale{suffix}")
-    )
-
-
-def _rows_initializer(name: str, rows: Rows) -> str:
-    return f"{{{name}_codes, {name}_bias_q17, {name}_shift, {rows.outputs}}}"
+def pick(kernels: Mapping[str, Any], name: str, choice: LayerBuild) -> Any:
+    """The kernel that is chosen for a layer of that name.  Raises `UsageError` if it has no such kernel."""
+    kernel = choice.kernel or next(iter(kernels))
+    if kernel not in kernels:
+        raise UsageError(
+            f"{name}: no kernel {choice.kernel!r}{suggest(choice.kernel, kernels)}. It has {', '.join(kernels)}"
+        )
+    return kernels[kernel]

@@ -47,3 +47,8 @@ def pack_bias(bias_q17: Int) -> npt.NDArray[np.int32]:
 def pack_shift(shift: Int) -> npt.NDArray[np.uint8]:
     """[R] uint8."""
     return shift.astype(np.uint8)
+
+
+def pair_shift(shift: Int) -> npt.NDArray[np.uint8]:
+    """[2H], z rows then g rows, to [H, 2]: a unit's two side by side."""
+    return pack_shift(shift.reshape(2, -1).T)

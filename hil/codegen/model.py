@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from hil.artefact import Artefact, EmbeddedGruLayer, EventEmbeddedGruLayer, Gru8Layer, RecurrentLayer, Rows
+from hil.artefact import Artefact
 from hil.codegen.c_text import buffer, hash_bytes
-from hil.codegen.event_layers import event_embedded_gru_part
 from hil.codegen.frontend import frontend_buffers, frontend_constants
-from hil.codegen.gate_layers import byte_dense_part, gru8_part
-from hil.codegen.layers import Part, dense_part, embedded_gru_part
+from hil.codegen.kernels import dense_layer_part, recurrent_part
+from hil.codegen.layers import Part
 from hil.codegen.layout import padded
+from hil.layer_build import Build, LayerBuild
 
 MODEL_FILE = "model.c"
 
@@ -112,18 +112,20 @@ _SMOOTH_MOST = 8
 """Decisions that a stream can average (firmware/app/audio.c)."""
 
 
-def emit_c(artefact: Artefact, *, audio: bool = False) -> dict[str, str]:
+def emit_c(artefact: Artefact, *, audio: bool = False, build: Build | None = None) -> dict[str, str]:
     """
     The C sources of a model.
 
     Args:
         artefact: The model; equal artefacts give equal text.
         audio: With its front end, so that the firmware takes sound as well as features.
+        build: Kernels by layer (`complete_build`); omitted: the artefact's own choices.
 
     Returns:
         File name to text.  ``model_build_id`` is not defined in it: it is a hash over these sources.
     """
-    recurrent, dense = _recurrent_parts(artefact), _dense_parts(artefact)
+    build = artefact.build if build is None else build
+    recurrent, dense = _recurrent_parts(artefact, build), _dense_parts(artefact, build)
     units = [layer.units for layer in artefact.recurrent]
     digest = artefact.sha256()
     text = _TEXT.format(
@@ -146,7 +148,7 @@ def emit_c(artefact: Artefact, *, audio: bool = False) -> dict[str, str]:
         output=_lines(part.run for part in dense),
         audio=_audio(artefact) if audio else _NO_AUDIO,
     )
-    files = {name: source for part in recurrent for name, source in part.files.items()}
+    files = {name: source for part in (*recurrent, *dense) for name, source in part.files.items()}
     return {MODEL_FILE: text, **files}
 
 
@@ -165,30 +167,20 @@ def _audio(artefact: Artefact) -> str:
     return _AUDIO.format(definitions=definitions, frames=frontend.frames)
 
 
-def _recurrent_parts(artefact: Artefact) -> Sequence[Part]:
+def _recurrent_parts(artefact: Artefact, build: Build) -> Sequence[Part]:
     parts: list[Part] = []
     for i, layer in enumerate(artefact.recurrent):
-        parts.append(recurrent_part(f"recurrent{i}", layer, parts[-1].result if parts else "x"))
+        choice = build.get(f"recurrent.{i}", LayerBuild())
+        parts.append(recurrent_part(f"recurrent{i}", layer, parts[-1].result if parts else "x", choice))
     return parts
 
 
-def recurrent_part(name: str, layer: RecurrentLayer, x: str) -> Part:
-    """The C of a recurrent layer of any cell; ``x`` is the expression of its input."""
-    match layer:
-        case Gru8Layer():
-            return gru8_part(name, layer, x)
-        case EventEmbeddedGruLayer():
-            return event_embedded_gru_part(name, layer, x)
-        case EmbeddedGruLayer():
-            return embedded_gru_part(name, layer, x)
-
-
-def _dense_parts(artefact: Artefact) -> Sequence[Part]:
+def _dense_parts(artefact: Artefact, build: Build) -> Sequence[Part]:
     parts: list[Part] = []
     for i, layer in enumerate(artefact.dense):
         u = parts[-1].result if parts else "readout_q15"
-        part = dense_part if isinstance(layer.rows, Rows) else byte_dense_part
-        parts.append(part(f"dense{i}", layer, u, "dense_acc", "logits_q15"))
+        choice = build.get(f"dense.{i}", LayerBuild())
+        parts.append(dense_layer_part(f"dense{i}", layer, u, "dense_acc", "logits_q15", choice))
     return parts
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hil.artefact import load_artefact
 from hil.chips import Board, chip
-from hil.codegen import emit_c
+from hil.codegen import complete_build, emit_c
 from hil.errors import ArtefactError, ToolError
 from hil.experiment.bench import EGRU, Bench, bench_sources, load_bench, measure
 from hil.experiment.bench import FLOAT_GRU as FLOAT_GRU_KERNEL
@@ -31,7 +31,7 @@ GAIN_KERNELS = (EGRU, FLOAT_GRU_KERNEL)
 GAIN_REPEATS = 8
 DEFAULT_CHIP = "atsamd21j18a"
 RigName = str | RigRequest
-_DEVICE_CODE = ("codegen", "features", "firmware", "firmware/", "fixed.py", "chips.py")
+_DEVICE_CODE = ("codegen", "layer_build.py", "features", "firmware", "firmware/", "fixed.py", "chips.py")
 _RUN_CODE = ("link", "rig", "probe", "emulator", "quant", "experiment", "trace.py")
 
 
@@ -58,17 +58,20 @@ def make_firmware(recipe: Recipe, ws: Workspace, compiler: str | None, rig: Targ
     artefact = load_artefact(ws.path(ARTEFACT))
     _note_changes(recipe, ws)
     board, chip_name = rig.wiring, chip_for(recipe.build.chip, rig)
+    build = complete_build(artefact, recipe.build.kernel, recipe.build.layers)
     inputs = {
         "artefact": artefact.sha256(),
         "chip": chip_name,
         "optimize": recipe.build.optimize,
+        "kernels": values_sha256(build),
         "board": values_sha256(board),
         "compiler": _compiler_name(ws, compiler),
         "code": code_sha256(*_DEVICE_CODE),
     }
 
     def make(folder: Path) -> dict[str, str]:
-        _compile(ws, emit_c(artefact, audio=True), chip_name, board, compiler, recipe.build.optimize, folder)
+        sources = emit_c(artefact, audio=True, build=build)
+        _compile(ws, sources, chip_name, board, compiler, recipe.build.optimize, folder)
         return {}
 
     ws.stage("firmware", inputs, [ELF, FIRMWARE], make)

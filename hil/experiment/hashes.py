@@ -36,8 +36,12 @@ def code_sha256(*parts: str) -> str:
 
 
 def values_sha256(value: Any) -> str:
-    """Hash of a dataclass's values."""
-    return hashlib.sha256(json.dumps(dataclasses.asdict(value), sort_keys=True, default=str).encode()).hexdigest()
+    """Hash of the values of a dataclass, or of those in a dictionary."""
+    if isinstance(value, dict):
+        table = {name: dataclasses.asdict(item) for name, item in value.items()}
+    else:
+        table = dataclasses.asdict(value)
+    return hashlib.sha256(json.dumps(table, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def version(package: str) -> str:
