@@ -23,6 +23,7 @@ from hil.errors import DeviceError, HilError, PortLost, ToolError, UsageError, W
 from hil.experiment.feature_file import save_features
 
 COMMANDS = (
+    "baseline",
     "bench",
     "build",
     "calibrate",

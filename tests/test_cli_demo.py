@@ -37,7 +37,7 @@ def test_a_demo_goes_from_words_to_a_report(tmp_path: Path) -> None:
     result = json.loads((out / "result.json").read_text())
     assert result["steps_exact"] == result["steps"] > 0
     assert result["outputs_exact"] == result["outputs"] > 0
-    assert list(result["accuracy"]) == ["float GRU", "float eGRU", "quantized eGRU", "device"]
+    assert list(result["accuracy"]) == ["float GRU", "float eGRU", "int8 GRU", "quantized eGRU", "device"]
     assert result["accuracy"]["quantized eGRU"] == result["accuracy"]["device"]
     assert set(result["seconds"]) == set(STAGES) - {"gain", "run"}
     assert len(result["cycles"]) == result["steps"]

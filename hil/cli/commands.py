@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 import hil as package
+from hil.cli.baseline import baseline
 from hil.cli.calibrate import calibrate
 from hil.cli.common import (
     COMPILER,
@@ -61,6 +62,7 @@ def hil() -> None:
     """
 
 
+hil.add_command(baseline)
 hil.add_command(data)
 hil.add_command(results)
 hil.add_command(train)
@@ -69,12 +71,19 @@ hil.add_command(train)
 @hil.command(short_help="Quantization-aware training, artefact", epilog=examples("hil quantize models/keyword-demo"))
 @options(MODEL, OUT, FORCE)
 def quantize(model: str, out: Path | None, force: bool) -> None:
-    """Quantization-aware training of the float eGRU, then the artefact (model.artefact)."""
-    from hil.experiment.stages import make_artefact
+    """
+    Quantization-aware training of the float eGRU, then the artefact (model.artefact).
+
+    The float GRU, if it is there, is rounded to 8-bit weights beside it (gru8.artefact, `hil baseline`).
+    """
+    from hil.experiment.baseline import make_gru8
+    from hil.experiment.stages import FLOAT_GRU, make_artefact
 
     recipe = find_recipe(model)
     with workspace(recipe, out, force) as ws:
         make_artefact(recipe, ws)
+        if ws.path(FLOAT_GRU).is_file():
+            make_gru8(recipe, ws)
 
 
 @hil.command(
@@ -298,6 +307,7 @@ def demo(
     model: str, out: Path | None, rig: RigRequest, compiler: str | None, force: bool, jobs: int, fast_load: bool
 ) -> int:
     """Everything, from data to report; stages that have not changed are skipped."""
+    from hil.experiment.baseline import make_gru8
     from hil.experiment.device_stages import make_gain
     from hil.experiment.stages import make_data, make_features, make_models
 
@@ -307,6 +317,7 @@ def demo(
         make_data(recipe, ws)
         make_features(recipe, ws)
         make_models(recipe, ws, quantized=True, jobs=jobs)
+        make_gru8(recipe, ws)
         make_gain(recipe, ws, rig, compiler, fast_load)
         return _run(model, recipe, ws, rig, compiler, fast_load)
 

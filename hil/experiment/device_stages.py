@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from hil.artefact import load_artefact
+from hil.artefact import Artefact, load_artefact
 from hil.chips import Board, chip
 from hil.codegen import complete_build, emit_c
 from hil.errors import ArtefactError, ToolError
@@ -16,18 +16,18 @@ from hil.experiment.bench import FLOAT_GRU as FLOAT_GRU_KERNEL
 from hil.experiment.feature_file import load_features
 from hil.experiment.hashes import code_sha256, values_sha256
 from hil.experiment.result import Result, result_from_json
-from hil.experiment.run import Background, cell_name, run_on_rig
+from hil.experiment.run import GRU8_TITLE, Background, run_on_rig, twin_title
 from hil.experiment.stages import ARTEFACT, FEATURES, FLOAT_EGRU, FLOAT_GRU, QUANTIZED, file_sha256
 from hil.experiment.workspace import Manifest, Workspace, write_text
 from hil.firmware import Firmware, compile_firmware, find_compiler, load_firmware
-from hil.float_model import FloatModel, load_float_model
+from hil.float_model import CELL_NAMES, FloatModel, load_float_model
 from hil.recipe import Recipe
 from hil.rig import Rig, RigRequest, Target, load_rig, more_rigs
 from hil.trace import Tier
 
 ELF, FIRMWARE, RESULT, BENCH = "firmware.elf", "firmware.json", "result.json", "bench.json"
 GAIN = "gain.json"
-GAIN_KERNELS = (EGRU, FLOAT_GRU_KERNEL)
+GAIN_KERNELS = (EGRU, "gru8_step", FLOAT_GRU_KERNEL)
 GAIN_REPEATS = 8
 DEFAULT_CHIP = "atsamd21j18a"
 RigName = str | RigRequest
@@ -117,13 +117,25 @@ def chip_for(wanted: str, rig: Target) -> str:
 
 
 def make_run(
-    recipe: Recipe, ws: Workspace, rig_name: RigName, compiler: str | None, fast_load: bool = False, jobs: int = 1
+    recipe: Recipe,
+    ws: Workspace,
+    rig_name: RigName,
+    compiler: str | None,
+    fast_load: bool = False,
+    jobs: int = 1,
+    trained: Workspace | None = None,
 ) -> Result:
     """
     Stages ``firmware`` and ``run``: the test sequences through a rig, compared with the twin.
 
     A run on a real device is never skipped.  With ``jobs`` the sequences are spread over so many emulated chips,
     with the same result.
+
+    Args:
+        recipe: Of the model.
+        ws: Folder of artefact and features, and of what is made.
+        rig_name, compiler, fast_load: As for `hil.rig.load_rig` and `make_firmware`.
+        trained: Folder of the stages before; None: ``ws``.
 
     Raises:
         UsageError: Artefact or features are missing or do not fit together, or there is only one of the rig.
@@ -146,9 +158,10 @@ def make_run(
         others = more_rigs(rig, min(jobs, len(features.test.x)) - 1)
 
         def make(folder: Path) -> dict[str, str]:
+            background = _background(recipe, trained or ws, artefact)
             with ExitStack() as stack:
                 more = [stack.enter_context(other) for other in others]
-                result = run_on_rig(artefact, features, firmware, rig, _background(recipe, ws), ws.progress, more)
+                result = run_on_rig(artefact, features, firmware, rig, background, ws.progress, more)
             write_text(folder / RESULT, result.to_json())
             return {"bit_exact": str(result.bit_exact)}
 
@@ -256,21 +269,23 @@ def _note_changes(recipe: Recipe, ws: Workspace) -> None:
         )
 
 
-def _background(recipe: Recipe, ws: Workspace) -> Background:
+def _background(recipe: Recipe, ws: Workspace, artefact: Artefact) -> Background:
     """What is known of the stages before: whatever was made from other features is left out, and said."""
-    artefact = load_artefact(ws.path(ARTEFACT))
     manifests = {
         stage: ws.manifest(stage) for stage in ("data", "features", "float-gru", "float-egru", "quantize", "firmware")
     }
     accuracy: dict[str, float] = {}
     notes: list[str] = []
-    cell = cell_name(artefact)
+    cell = CELL_NAMES[recipe.cell.kind]
     for title, stage in (("float GRU", "float-gru"), (f"float {cell}", "float-egru")):
         value = _accuracy(ws, manifests[stage])
         if value is None:
             notes.append(f"{title}: not trained on these features here, its accuracy is left out")
         else:
             accuracy[title] = value
+    gru8 = ws.manifest("gru8")
+    if gru8 and twin_title(artefact) != GRU8_TITLE and gru8.inputs["float"] == file_sha256(ws.path(FLOAT_GRU)):
+        accuracy[GRU8_TITLE] = float(gru8.facts["test_accuracy"])
     models = {"float GRU": FLOAT_GRU, f"float {cell}": FLOAT_EGRU, f"quantized {cell}": QUANTIZED}
     found = {title: _model(ws, name) for title, name in models.items()}
     gru = found["float GRU"]

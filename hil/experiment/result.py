@@ -78,7 +78,7 @@ class Result:
             states and logits), and the ``commit``.
         labels: Class names.
         accuracy: Fraction correct on the same test clips, by model in order of display:
-            ``float GRU``, ``float eGRU`` (or ``float event eGRU``), ``quantized eGRU``, ``device``.
+            ``float GRU``, ``float eGRU`` (or ``float event eGRU``), ``int8 GRU``, ``quantized eGRU``, ``device``.
         steps, steps_exact: Time steps compared with the twin, and those equal bit for bit.
         outputs, outputs_exact: The same for logit vectors.
         first_difference: None if there is none.

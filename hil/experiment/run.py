@@ -268,7 +268,7 @@ def _result(
         labels=artefact.labels,
         accuracy={
             **background.float_accuracy,
-            f"quantized {cell_name(artefact)}": float((twin == y).mean()),
+            twin_title(artefact): float((twin == y).mean()),
             "device": float((decisions == y).mean()),
         },
         steps=sum(c.steps for c in run.comparisons),

@@ -36,7 +36,7 @@ VARIABLES = {
 """Each colour of a plot and the page's variable that replaces it."""
 
 MODEL_COLOURS = {"float GRU": PURPLE, "float eGRU": ORANGE, "quantized eGRU": BLUE, "device": BLUE}
-MODEL_COLOURS |= {"float event eGRU": ORANGE, "quantized event eGRU": BLUE}
+MODEL_COLOURS |= {"int8 GRU": PURPLE, "float event eGRU": ORANGE, "quantized event eGRU": BLUE}
 OTHER_COLOURS = (GREEN, MUTED, RED)
 
 WIDTH_IN = 4.8

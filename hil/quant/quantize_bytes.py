@@ -1,0 +1,115 @@
+"""A float GRU to an artefact in 8-bit weights, without training: the honest baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hil.arithmetic import Real
+from hil.artefact import MAX_SHIFT, Artefact, ByteRows, DenseLayer, FrontEnd, Gru8Layer
+from hil.artefact.byte_layers import SUM_LIMIT, WEIGHT_LIMIT, largest_sums
+from hil.errors import UsageError
+from hil.float_model import FloatModel
+
+GATE_SHIFT, DENSE_SHIFT = 10, 7
+"""Q22 to Q12 and to Q15; a row scale of ``2**e`` makes it less by ``e``."""
+
+
+def quantize_byte_rows(weight: Real, bias: Real, unscaled_shift: int) -> ByteRows:
+    """
+    Rows of 8-bit weights, each with the power of two that makes the squared error of its weights smallest.
+
+    Of equal errors the smaller scale wins.  Weights round to nearest, ties to even, and clip to
+    +-127; so does the bias, in its own format.  Scales with which a sum could leave int32 are not
+    considered.
+
+    Args:
+        weight: [R, U] floats.
+        bias: [R] floats.
+        unscaled_shift: `GATE_SHIFT` or `DENSE_SHIFT`.
+
+    Raises:
+        UsageError: No scale holds a row.
+    """
+    exponents = np.arange(unscaled_shift - MAX_SHIFT, unscaled_shift + 1)
+    candidates = [_scaled(weight, bias, int(e)) for e in exponents]
+    errors = np.array([c[2] for c in candidates])
+    best = errors.argmin(axis=0)
+    if np.isinf(errors.min(axis=0)).any():
+        raise UsageError(
+            f"weights up to {np.abs(weight).max():.3g} and biases up to {np.abs(bias).max():.3g} do not fit 8 bits "
+            "at any row scale. Train with a lower learning rate."
+        )
+    rows = np.arange(len(best))
+    return ByteRows(
+        weight_q7=np.array([c[0] for c in candidates])[best, rows].astype(np.int8),
+        bias_q22=np.array([c[1] for c in candidates])[best, rows].astype(np.int32),
+        shift=(unscaled_shift - exponents[best]).astype(np.int8),
+    )
+
+
+def _scaled(
+    weight: Real, bias: Real, exponent: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Integer weights and biases, and [R] squared errors of the weights, infinite where a sum could overflow."""
+    real = np.asarray(weight, np.float64)
+    integers = np.clip(np.rint(np.ldexp(real, 7 - exponent)), -WEIGHT_LIMIT, WEIGHT_LIMIT).astype(np.int64)
+    biases = np.rint(np.ldexp(np.asarray(bias, np.float64), 22 - exponent)).astype(np.int64)
+    error = ((np.ldexp(integers.astype(np.float64), exponent - 7) - real) ** 2).sum(axis=1)
+    return integers, biases, np.where(largest_sums(integers, biases) <= SUM_LIMIT, error, np.inf)
+
+
+def quantize_gru8(
+    model: FloatModel,
+    frontend: FrontEnd,
+    labels: Sequence[str],
+    *,
+    name: str,
+    provenance: Mapping[str, Any] | None = None,
+) -> Artefact:
+    """
+    Round a trained float GRU to 8-bit weights; nothing is trained or calibrated.
+
+    The two biases of reset and update gate are added up; the candidate keeps both, because the
+    reset gate scales one of them.
+
+    Args:
+        model: Kind ``"gru"``.
+        frontend: Of the features it was trained on.
+        labels: [O] names of its outputs.
+        name: Of the artefact.
+        provenance: Text or numbers by name, kept in the manifest.
+
+    Raises:
+        UsageError: The model is no GRU, or weights do not fit.
+        ArtefactError: Model, front end and labels do not fit together.
+    """
+    if model.kind != "gru":
+        raise UsageError(f"{name}: only a GRU can be quantized to 8 bits, this is a {model.kind!r}")
+    dense = [
+        quantize_byte_rows(model.arrays[f"{layer}.weight"], model.arrays[f"{layer}.bias"], DENSE_SHIFT)
+        for layer in ("dense.0", "dense.1")
+    ]
+    return Artefact(
+        name=name,
+        labels=tuple(labels),
+        frontend=frontend,
+        recurrent=tuple(_gru8_layer(model, f"recurrent.{i}", H) for i, H in enumerate(model.hidden)),
+        readout_shift=model.readout_shift,
+        dense=(DenseLayer(dense[0], "relu"), DenseLayer(dense[1], "linear")),
+        provenance=dict(provenance or {}),
+    )
+
+
+def _gru8_layer(model: FloatModel, prefix: str, units: int) -> Gru8Layer:
+    parts = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    W, R, b, c = (model.arrays[f"{prefix}.{part}"].astype(np.float64) for part in parts)
+    gates = 2 * units
+    return Gru8Layer(
+        gates=quantize_byte_rows(np.hstack([W[:gates], R[:gates]]), b[:gates] + c[:gates], GATE_SHIFT),
+        candidate_x=quantize_byte_rows(W[gates:], b[gates:], GATE_SHIFT),
+        candidate_h=quantize_byte_rows(R[gates:], c[gates:], GATE_SHIFT),
+    )
