@@ -27,7 +27,12 @@ FORMAT_VERSION = 1
 MAX_READOUT_SHIFT = 15
 
 Kind = Literal["embedded_gru", "event_embedded_gru", "gru"]
-CELL_NAMES: Mapping[str, str] = {"embedded_gru": "eGRU", "event_embedded_gru": "event eGRU", "gru": "GRU"}
+CELL_NAMES: Mapping[str, str] = {
+    "embedded_gru": "eGRU",
+    "event_embedded_gru": "event eGRU",
+    "gru": "GRU",
+    "event_gru": "EGRU",
+}
 
 
 @dataclass(frozen=True)

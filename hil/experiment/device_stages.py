@@ -135,6 +135,7 @@ def make_run(
         recipe: Of the model.
         ws: Folder of artefact and features, and of what is made.
         rig_name, compiler, fast_load: As for `hil.rig.load_rig` and `make_firmware`.
+        jobs: Emulated chips at once.
         trained: Folder of the stages before; None: ``ws``.
 
     Raises:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from hil.artefact import Artefact
+from hil.artefact import Artefact, Gru8Layer
 from hil.errors import DeviceError, RigError
 from hil.experiment.compare import Comparison, compare, locate
 from hil.experiment.feature_file import Features
@@ -30,6 +30,9 @@ from hil.trace import Trace
 
 TOLD_FRAMES = 8
 """Told when a run fails."""
+
+
+GRU8_TITLE = "int8 GRU"
 
 
 @dataclass(frozen=True)
@@ -295,9 +298,10 @@ def _result(
     )
 
 
-def cell_name(artefact: Artefact) -> str:
-    """What the model's cell is called in reports."""
-    return CELL_NAMES.get(artefact.recurrent[0].cell, artefact.recurrent[0].cell)
+def twin_title(artefact: Artefact) -> str:
+    """What the model is called in reports where it runs in integers on the host."""
+    cell = artefact.recurrent[0].cell
+    return GRU8_TITLE if cell == Gru8Layer.cell else f"quantized {CELL_NAMES[cell]}"
 
 
 def _outputs_sha256(traces: list[Trace]) -> str:
