@@ -6,6 +6,7 @@ import struct
 import pytest
 from emulator_support.machine import (
     B_SELF,
+    BKPT,
     BX_LR,
     CODE,
     CPSID,
@@ -290,6 +291,102 @@ def test_sevonpend_wakes_wfe():
     poke(emulator, NVIC_ISPR, 1)
     step(emulator)
     assert emulator.registers()["pc"] == CODE + 4
+
+
+def test_sevonpend_is_about_becoming_pending():
+    """An interrupt that stays pending is an event once: the next WFE sleeps; so does one before which SCR was set."""
+    emulator = machine([WFE, WFE, NOP])
+    poke(emulator, SCR, 0x10)
+    poke(emulator, NVIC_ISPR, 1)
+    assert emulator.run(100) is Stop.IDLE
+    assert emulator.registers()["pc"] == CODE + 4
+    emulator = machine([WFE, NOP])
+    poke(emulator, NVIC_ISPR, 1)
+    step(emulator, pc=CODE + 2)
+    poke(emulator, SCR, 0x10)
+    emulator.set_register("pc", CODE)
+    assert emulator.run(100) is Stop.IDLE
+    assert emulator.registers()["pc"] == CODE + 2
+
+
+def test_masked_interrupt_does_not_end_wfe():
+    """PRIMASK holds back from WFE what it holds back from the core; WFI ends."""
+    for code, stop in ((WFE, Stop.IDLE), (WFI, Stop.BKPT)):
+        emulator = machine([code, NOP])
+        emulator.set_register("primask", 1)
+        poke(emulator, NVIC_ISER, 1)
+        poke(emulator, NVIC_ISPR, 1)
+        assert emulator.run(100) is stop
+
+
+def test_entry_and_return_are_events():
+    """Behind an exception WFE passes once."""
+    emulator = irq_machine((0, 0), handlers={IRQ0: [BX_LR]}, code=[NOP, WFE, WFE, NOP])
+    poke(emulator, NVIC_ISPR, 1)
+    assert emulator.run(1000) is Stop.IDLE
+    assert emulator.registers()["pc"] == CODE + 6
+
+
+def test_wfi_in_a_handler_needs_more_urgency():
+    """An interrupt of the handler's own priority does not end its WFI; a more urgent one does, and NMI."""
+    for second, stop in ((1, Stop.IDLE), (0, Stop.BKPT)):
+        emulator = irq_machine((0, 1), (1, second), handlers={IRQ0: [WFI, BKPT], IRQ0 + 1: [BX_LR]})
+        poke(emulator, NVIC_ISPR, 1)
+        assert emulator.run(100) is Stop.IDLE
+        poke(emulator, NVIC_ISPR, 2)
+        assert emulator.run(100) is stop
+    emulator = irq_machine((0, 0), handlers={IRQ0: [CPSID, WFI, BKPT], NMI: [BX_LR]})
+    poke(emulator, NVIC_ISPR, 1)
+    assert emulator.run(100) is Stop.IDLE
+    poke(emulator, ICSR, 1 << 31)
+    assert emulator.run(100) is Stop.BKPT
+
+
+@pytest.mark.parametrize("exception", [NMI, HARDFAULT, SVC, PENDSV, IRQ0])
+def test_system_reset_request_in_a_handler(exception):
+    """It resets whatever the core is doing, and nothing of the exception is left."""
+    handler = [0x6001]  # str r1, [r0]
+    emulator = machine(
+        [0xDF00 if exception == SVC else 0xDE00 if exception == HARDFAULT else NOP], {exception: handler}
+    )
+    emulator.set_register("r0", 0xE000ED0C)
+    emulator.set_register("r1", 0x05FA0004)
+    if exception == IRQ0:
+        poke(emulator, NVIC_ISER, 1)
+        poke(emulator, NVIC_ISPR, 1)
+    elif exception in (NMI, PENDSV):
+        poke(emulator, ICSR, 1 << (31 if exception == NMI else 28))
+    assert emulator.run(1000) is Stop.RESET
+    registers = emulator.registers()
+    assert (registers["pc"], registers["xpsr"] & 0x3F, registers["primask"], registers["control"]) == (CODE, 0, 0, 0)
+    assert word(emulator, ICSR) == 0
+    assert word(emulator, NVIC_ISER) == 0
+
+
+def test_vtor_is_aligned_to_its_table():
+    """Bits below 256 bytes read as zero; after reset it is 0."""
+    emulator = machine([NOP])
+    assert word(emulator, 0xE000ED08) == 0
+    poke(emulator, 0xE000ED08, 0x200001FF)
+    assert word(emulator, 0xE000ED08) == 0x20000100
+
+
+def test_vector_that_cannot_be_read():
+    """A table that lies nowhere: the interrupt's vector faults, then HardFault's, and the core locks up."""
+    emulator = irq_machine((0, 0), handlers={HARDFAULT: [BKPT]})
+    poke(emulator, 0xE000ED08, 0x30000000)
+    poke(emulator, NVIC_ISPR, 1)
+    assert emulator.run(1000) is Stop.LOCKUP
+
+
+def test_interrupts_that_do_not_exist():
+    """Of 32 the chip has 28: the other bits and priorities read as zero."""
+    emulator = machine([NOP])
+    for address in (NVIC_ISER, NVIC_ISPR, NVIC_IPR + 28):
+        poke(emulator, address, 0xFFFFFFFF)
+    assert word(emulator, NVIC_ISER) == word(emulator, NVIC_ISPR) == 0x0FFFFFFF
+    assert word(emulator, NVIC_IPR + 28) == 0
+    assert emulator.unmodelled == []
 
 
 def test_sleep_on_exit():

@@ -241,6 +241,23 @@ def test_locked_region_refuses():
     assert emulator.read(DATA, 1) == b"\xff"
 
 
+@pytest.mark.parametrize(("bootprot", "size"), [(7, 0), (6, 512), (2, 8192), (0, 32768)])
+def test_boot_section_refuses(bootprot, size):
+    """BOOTPROT in the user row protects the beginning of the flash from the next reset on."""
+    emulator = programmer()
+    emulator.load(0x804000, bytes([0xF8 | bootprot]))
+    emulator.reset()
+    for address, refused in ((0, size > 0), (size - 256, size > 0), (size, False)):
+        if address < 0:
+            continue
+        poke(emulator, NVM + 0x1C, address // 2)
+        nvm(emulator, ER)
+        assert bool(half(emulator, NVM + 0x18) & 8) == refused
+        poke(emulator, NVM + 0x18, 8, 2)
+        if not refused:
+            let(emulator, 6100)
+
+
 @pytest.mark.parametrize("value", [0x0002, 0xA400 | ER, 0xA500 | 0x7F, 0xA500 | 0x01])
 def test_bad_command_is_a_programming_error(value):
     """Without the key or with an unknown command PROGE and ERROR rise."""

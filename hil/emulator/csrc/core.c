@@ -124,9 +124,16 @@ static bool wait_for_event(struct emu *e, uint64_t until, uint32_t flags) {
     return false;
 }
 
+/* With SEVONPEND whatever becomes pending, enabled or not, is an event; what stays pending is none. */
+static void note_pending(struct emu *e) {
+    uint64_t newly = e->pending & ~e->was_pending;
+    e->was_pending = e->pending;
+    if (newly != 0 && (e->scr & SCR_SEVONPEND)) e->event_register = true;
+}
+
 static bool wakes(struct emu *e) {
     if (!e->sleeps_for_event) return exception_would_wake(e);
-    bool wake = e->event_register || exception_can_enter(e) || (e->scr & SCR_SEVONPEND && e->pending != 0);
+    bool wake = e->event_register || exception_can_enter(e);
     if (wake) e->event_register = false;
     return wake;
 }
@@ -159,6 +166,7 @@ int emu_run(struct emu *e, uint64_t cycles, uint32_t flags) {
     for (;;) {
         e->attention = 0;
         event_service(e);
+        note_pending(e);
         if (e->reset_requested) {
             emu_reset(e, e->reset_cause);
             return EMU_RESET;
@@ -202,7 +210,7 @@ void emu_forget_ram(struct emu *e) {
 static void reset_core(struct emu *e) {
     memset(e->r, 0, sizeof e->r);
     memset(e->priority, 0, sizeof e->priority);
-    e->pending = e->active = e->irq_enabled = e->irq_level = 0;
+    e->pending = e->was_pending = e->active = e->irq_enabled = e->irq_level = 0;
     e->primask = e->control = e->ipsr = e->vtor = e->scr = e->other_sp = 0;
     e->systick = (struct systick){0};
     e->caught = false;

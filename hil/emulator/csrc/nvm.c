@@ -112,7 +112,7 @@ static void command(struct emu *e, uint32_t cmd) {
     case CMD_WP:
         if (address >= e->flash_bytes) {
             fail(e, STATUS_PROGE);
-        } else if (!(e->nvm.lock >> region_of(e, address) & 1)) {
+        } else if (!(e->nvm.lock >> region_of(e, address) & 1) || address < e->nvm.boot_bytes) {
             fail(e, STATUS_LOCKE);
         } else {
             busy(e, cmd, cmd == CMD_ER ? ERASE_PS : WRITE_PS);
@@ -213,7 +213,7 @@ const uint8_t *nvm_aux(const struct emu *e, uint32_t address, uint32_t size) {
 
 /* User row as shipped (data sheet, table "NVM User Row Mapping"): no boot loader, nothing locked. */
 static const uint8_t USER_ROW_DEFAULT[8] = {0xFF, 0xC7, 0xE0, 0xD8, 0x5D, 0xFC, 0xFF, 0xFF};
-enum { DFLL_COARSE = 31 };
+enum { DFLL_COARSE = 31, BOOT_LARGEST = 32768 }; /* BOOTPROT 0 to 6: 32 KB down to 512 bytes */
 
 void nvm_power_on(struct emu *e) {
     memset(e->nvm.user_row, 0xFF, ROW);
@@ -224,6 +224,8 @@ void nvm_power_on(struct emu *e) {
 
 void nvm_reset(struct emu *e) {
     struct nvm *n = &e->nvm;
+    uint32_t bootprot = n->user_row[0] & 7;
+    n->boot_bytes = bootprot == 7 ? 0 : BOOT_LARGEST >> bootprot;
     n->control_b = B_MANW;
     n->address = 0;
     n->interrupts = 0;

@@ -16,6 +16,7 @@ static const uint32_t CPUID_VALUE = 0x410CC601;
 /* No reference clock, no 10 ms value. */
 static const uint32_t CALIB_VALUE = 0x80000000;
 static const uint32_t IMPLEMENTED_IRQS = 0x0FFFFFFF;
+enum { PRIORITY_BYTES = 28 }; /* of the interrupts that there are */
 
 /* Bring the counter up to e->cycles without regard to its interrupt. */
 void systick_catch_up(struct emu *e) {
@@ -127,7 +128,7 @@ static void priorities_write(struct emu *e, uint32_t exception, uint32_t value) 
 
 static uint32_t word_read(struct emu *e, uint32_t offset) {
     if (offset >= SYST_CSR && offset <= SYST_CALIB) return systick_read(e, offset);
-    if (offset >= NVIC_IPR && offset < NVIC_IPR + 32) return priorities_read(e, EXC_IRQ0 + (offset - NVIC_IPR));
+    if (offset >= NVIC_IPR && offset < NVIC_IPR + PRIORITY_BYTES) return priorities_read(e, EXC_IRQ0 + (offset - NVIC_IPR));
     switch (offset) {
     case NVIC_ISER:
     case NVIC_ICER: return (uint32_t)(e->irq_enabled >> EXC_IRQ0);
@@ -142,6 +143,7 @@ static uint32_t word_read(struct emu *e, uint32_t offset) {
     case SHPR2: return priorities_read(e, 8);
     case SHPR3: return priorities_read(e, 12);
     case SHCSR: return (uint32_t)(e->pending >> EXC_SVC & 1) << 15;
+    case NVIC_IPR + PRIORITY_BYTES:
     case ACTLR:
     case DFSR:
     case DHCSR:
@@ -159,7 +161,7 @@ static void word_write(struct emu *e, uint32_t offset, uint32_t value) {
         systick_write(e, offset, value);
         return;
     }
-    if (offset >= NVIC_IPR && offset < NVIC_IPR + 32) {
+    if (offset >= NVIC_IPR && offset < NVIC_IPR + PRIORITY_BYTES) {
         priorities_write(e, EXC_IRQ0 + (offset - NVIC_IPR), value);
         return;
     }
@@ -182,6 +184,7 @@ static void word_write(struct emu *e, uint32_t offset, uint32_t value) {
         e->priority[EXC_PENDSV] = (uint8_t)(value >> 16 & 0xC0);
         e->priority[EXC_SYSTICK] = (uint8_t)(value >> 24 & 0xC0);
         break;
+    case NVIC_IPR + PRIORITY_BYTES:
     case CPUID:
     case CCR:
     case SHCSR:

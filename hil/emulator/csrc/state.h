@@ -105,6 +105,7 @@ struct nvm {
     uint32_t control_b, address, param;
     uint8_t interrupts, flags;
     uint16_t status, lock;
+    uint32_t boot_bytes; /* protected from the start of the flash */
     uint8_t page[64];
     uint8_t user_row[256];
     uint8_t calibration[64];
@@ -238,6 +239,7 @@ struct emu {
     uint32_t other_sp; /* the stack pointer that is not r[13] */
     uint32_t primask, control, ipsr, vtor, scr;
     uint64_t pending, active, irq_enabled, irq_level; /* by exception number; irq_level: lines that are up */
+    uint64_t was_pending; /* when the dispatcher looked last */
     uint8_t priority[EXCEPTIONS];                     /* 0, 64, 128, 192 */
     struct systick systick;
 
