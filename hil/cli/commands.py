@@ -215,9 +215,15 @@ def report(model: str, out: Path | None) -> None:
 
 @hil.command(
     short_help="Cycles of eGRU against float GRU",
-    epilog=examples("hil bench", "hil bench keyword-demo --compiler zig", "hil bench frontend", "hil bench link"),
+    epilog=examples(
+        "hil bench",
+        "hil bench keyword-demo --compiler zig",
+        "hil bench frontend",
+        "hil bench link",
+        "hil bench emulator",
+    ),
 )
-@click.argument("model", required=False, metavar="[MODEL|frontend|link]")
+@click.argument("model", required=False, metavar="[MODEL|frontend|link|emulator]")
 @options(OUT, RIG, COMPILER, FAST_LOAD)
 @click.option("--inputs", "-D", type=click.IntRange(1), help="D of the recurrent kernels.  [default: 64]")
 @click.option("--units", "-H", type=click.IntRange(1), help="H of the recurrent kernels.  [default: 30]")
@@ -235,13 +241,18 @@ def bench(
     kernels: tuple[str, ...],
     repeats: int,
     baud: int | None,
-) -> None:
+) -> int:
     """
     Cycles of single kernels: the eGRU step against the float GRU step of the same shape.
 
     With MODEL the shape is that of its first layer. "frontend" measures the front ends, sound to features;
-    "link" the payload bytes a second against what the line can carry.
+    "link" the payload bytes a second against what the line can carry; "emulator" the emulated chip's speed on this
+    machine against Unicorn's, status 1 if it is too slow.
     """
+    if model == "emulator":
+        from hil.cli.speed import show_emulator_bench
+
+        return show_emulator_bench(compiler)
     if model in ("frontend", "link"):
         from hil.cli import sound
 
@@ -250,7 +261,7 @@ def bench(
                 sound.show_frontend_bench(ws, rig, compiler, repeats, fast_load)
             else:
                 sound.show_link_bench(ws, rig, compiler, baud, fast_load)
-        return
+        return 0
     from hil.cli.show import show_bench
     from hil.experiment.device_stages import run_bench
 
@@ -270,6 +281,7 @@ def bench(
             fast_load=fast_load,
         )
         show_bench(done)
+    return 0
 
 
 hil.add_command(emulate)
