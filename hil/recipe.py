@@ -144,6 +144,8 @@ class FeatureRecipe:
         low_hz, high_hz: Range of the mel bands.
         gain_shift: Features are multiplied by ``2**gain_shift`` with saturation.
             Omitted: fitted on the training set so that at most 0.1 % of values saturate.
+        running: log-mel.  Each band's offset follows its mean with a time constant of ``2**running``
+            frames, from the training set's on; 0: it stays there.
     """
 
     kind: Literal["log-mel", "magnitude"] = "log-mel"
@@ -154,6 +156,7 @@ class FeatureRecipe:
     low_hz: float = 60.0
     high_hz: float = 3800.0
     gain_shift: int | None = None
+    running: int = 0
 
     def __post_init__(self) -> None:
         _require(self.rate_hz > 0, f"features.rate_hz = {self.rate_hz}: must be positive")
@@ -166,6 +169,10 @@ class FeatureRecipe:
         _require(1 <= self.bands <= 512, f"features.bands = {self.bands}: must be within 1 and 512")
         if self.gain_shift is not None:
             _require(0 <= self.gain_shift <= 15, f"features.gain_shift = {self.gain_shift}: must be within 0 and 15")
+        _require(
+            self.running == 0 or (self.kind == "log-mel" and 1 <= self.running <= 12),
+            f"features.running = {self.running}: must be 0, or within 1 and 12 with kind log-mel",
+        )
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,12 @@ uint32_t run_{name}(const int16_t *samples, int16_t *x)
     }}
     return frontend_frame(&{name}, {name}_samples, {name}_work, x);
 }}
+
+void begin_{name}(void);
+void begin_{name}(void)
+{{
+    frontend_reset(&{name});
+}}
 """
 _HEAD = '#include "frontend/frontend.h"\n\n#include <stddef.h>\n\n'
 
@@ -38,7 +44,8 @@ class HostFrontEnds:
     def __init__(self, frontends: dict[str, FrontEnd], folder) -> None:
         self.frontends = frontends
         ffi = cffi.FFI()
-        ffi.cdef("".join(f"uint32_t run_{name}(const int16_t *samples, int16_t *x);" for name in frontends))
+        for name in frontends:
+            ffi.cdef(f"uint32_t run_{name}(const int16_t *samples, int16_t *x); void begin_{name}(void);")
         ffi.cdef("int32_t log2_q10(uint32_t value); uint32_t sqrt_rounded(uint32_t value);")
         self.ffi = ffi
         self.lib = ffi.dlopen(str(compile_host_library(sources(frontends), folder, parts=("frontend",))))
@@ -49,6 +56,7 @@ class HostFrontEnds:
         whole = padded(samples, fe.window, fe.hop, fe.frames)
         x = np.zeros((fe.frames, fe.features), np.int16)
         run, clipped = getattr(self.lib, f"run_{name}"), 0
+        getattr(self.lib, f"begin_{name}")()
         for t in range(fe.frames):
             frame = np.ascontiguousarray(whole[t * fe.hop : t * fe.hop + fe.window])
             clipped += run(self.ffi.from_buffer("int16_t[]", frame), self.ffi.from_buffer("int16_t[]", x[t]))

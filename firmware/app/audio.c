@@ -94,6 +94,7 @@ void audio_listen(struct session *session)
     mlperf_forget(session);
     session->audio = asked;
     clear(model_audio->history_q15, (1u << MAX_SMOOTH_LOG2) * model_outputs);
+    frontend_reset(model_audio->frontend);
     model_reset();
     uint8_t *answer = answers_frame(&session->answers, LINK_LISTENING, LINK_LISTENING_BYTES);
     link_listening_put_max_samples(answer, (uint16_t)max_samples(&asked));

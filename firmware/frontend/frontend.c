@@ -8,6 +8,7 @@
 #define MAX_SHIFT 15u
 #define LOG_ZERO 7    /* octaves, as in hil/features/spectrum.py */
 #define FLOOR_SHIFT 9u
+#define MEAN_BITS 8u  /* of a running mean, below one step of raw */
 
 /* The largest shift with which no sample leaves FFT_PEAK. */
 static uint32_t shift_of(const int16_t *samples, uint32_t n)
@@ -59,11 +60,24 @@ static int32_t clip16(int32_t value, uint32_t *clipped)
     return value;
 }
 
+/* What is subtracted: the offset, or the mean before this frame, rounded to nearest, ties up; then the mean moves.
+ * |raw| is at most 2^15, so a mean is at most 2^23 and a difference below 2^25. Twin: centred of hil.features. */
+static int32_t centre(const struct frontend *frontend, uint32_t band, int32_t raw)
+{
+    if (frontend->mean_q18 == NULL) {
+        return frontend->offset[band];
+    }
+    const int32_t mean = frontend->mean_q18[band], half = (1 << frontend->mean_shift) >> 1;
+
+    frontend->mean_q18[band] = mean + ((raw * (1 << MEAN_BITS) - mean + half) >> frontend->mean_shift);
+    return (mean + (1 << (MEAN_BITS - 1u))) >> MEAN_BITS;
+}
+
 /* x = saturate((raw - offset) << gain_shift): the difference is below 2^17, the gain at most 2^15, so it is
  * clipped to 16 bits before it can leave int32. */
 static int16_t finish(const struct frontend *frontend, uint32_t band, int32_t raw, uint32_t *clipped)
 {
-    const int32_t centred = raw - frontend->offset[band];
+    const int32_t centred = raw - centre(frontend, band, raw);
     const int32_t limit = INT16_MAX >> frontend->gain_shift;
 
     if (centred > limit || centred < -limit - 1) {
@@ -125,6 +139,13 @@ static uint32_t mel_bands(const struct frontend *frontend, const int32_t *work, 
         below = above;
     }
     return clipped;
+}
+
+void frontend_reset(const struct frontend *frontend)
+{
+    for (uint32_t band = 0; frontend->mean_q18 != NULL && band < frontend->bands; band++) {
+        frontend->mean_q18[band] = frontend->offset[band] * (1 << MEAN_BITS);
+    }
 }
 
 uint32_t frontend_frame(const struct frontend *frontend, const int16_t *samples, int32_t *work, int16_t *x)

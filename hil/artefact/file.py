@@ -30,7 +30,8 @@ from hil.errors import ArtefactError, UsageError
 from hil.layer_build import Build, LayerBuild
 
 FORMAT = "hil-artefact"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Newest that is read; a file says 1 unless it uses what came later (docs/artefact.md)."""
 SOFTSIGN = "lines-512-112"
 """Name of the only softsign form that kernels implement (docs/artefact.md, "Softsign")."""
 
@@ -222,7 +223,7 @@ def _vectors(a: Artefact) -> dict[str, npt.NDArray[Any]]:
 def _manifest(a: Artefact, tensors: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
     return {
         "format": FORMAT,
-        "version": FORMAT_VERSION,
+        "version": 2 if a.frontend.mean_shift else 1,
         "name": a.name,
         "labels": list(a.labels),
         "frontend": {
@@ -234,6 +235,7 @@ def _manifest(a: Artefact, tensors: Mapping[str, npt.NDArray[Any]]) -> dict[str,
             "high_hz": a.frontend.high_hz,
             "frames": a.frontend.frames,
             "gain_shift": a.frontend.gain_shift,
+            **({"mean_shift": a.frontend.mean_shift} if a.frontend.mean_shift else {}),
         },
         "recurrent": [{"cell": layer.cell, "inputs": layer.inputs, "units": layer.units} for layer in a.recurrent],
         "readout": {"kind": "sum", "shift": a.readout_shift},

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from hil.artefact.byte_layers import MAX_SHIFT, SHIFT_BITS, Array, ByteRows, EventGruLayer, Gru8Layer, Take
 from hil.fixed import BIAS_LIMIT_Q17, MAX_FAN_IN, WEIGHT_LEVELS_Q2, Int
 
+MAX_MEAN_SHIFT = 12
 BIAS16_LSB_Q17 = 1 << 5
 """16-bit biases are int16 in Q12, so every bias in Q17 is a multiple of 2**5 within +-8."""
 BIAS3_LEVELS_Q17 = tuple(level << 15 for level in WEIGHT_LEVELS_Q2)
@@ -33,6 +34,8 @@ class FrontEnd:
         frames: Feature vectors of one clip; shorter clips are padded, longer ones cut.
         gain_shift: Power of two, 0 to 15.
         offset: [F] int16, subtracted before the gain.
+        mean_shift: Not 0 (log-mel): what is subtracted follows the band's mean with a time
+            constant of ``2**mean_shift`` frames and begins at ``offset`` with each clip or stream.
     """
 
     kind: Literal["log-mel", "magnitude"]
@@ -44,6 +47,7 @@ class FrontEnd:
     frames: int
     gain_shift: int
     offset: npt.NDArray[np.int16]
+    mean_shift: int = 0
 
     @property
     def features(self) -> int:
@@ -62,6 +66,10 @@ class FrontEnd:
                 yield f"frontend.{name} is {value!r}"
         if type(self.gain_shift) is int and self.gain_shift > MAX_SHIFT:
             yield f"frontend.gain_shift is {self.gain_shift}, at most {MAX_SHIFT}"
+        if type(self.mean_shift) is not int or not 0 <= self.mean_shift <= MAX_MEAN_SHIFT:
+            yield f"frontend.mean_shift is {self.mean_shift!r}, must be within 0 and {MAX_MEAN_SHIFT}"
+        elif self.mean_shift and self.kind != "log-mel":
+            yield f"frontend.mean_shift is {self.mean_shift}, it is for log-mel only"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from hil.artefact import Artefact
 from hil.experiment.bench import Bench
 from hil.experiment.device_stages import RigName
 from hil.experiment.listen import AudioRun, Stream
-from hil.experiment.sound_bench import FrontEndCost, LinkSpeed, bench_frontends, bench_link
+from hil.experiment.sound_bench import LinkSpeed, SoundCost, bench_frontends, bench_link
 from hil.experiment.workspace import Workspace
 from hil.link.audio import Heard
 from hil.recipe import Recipe
@@ -91,15 +91,19 @@ def show_frontend_bench(ws: Workspace, rig: RigName, compiler: str | None, repea
     _show_costs(bench, costs)
 
 
-def _show_costs(bench: Bench, costs: Sequence[FrontEndCost]) -> None:
+def _show_costs(bench: Bench, costs: Sequence[SoundCost]) -> None:
     table = Table(title=f"{bench.rig} ({bench.tier.value}), cycles of one frame, {bench.compiler}")
-    table.add_column("front end")
+    table.add_column("window/hop, bands; points", ratio=1)
     for heading in ("min", "median", "max", f"of {bench.clock_hz / 1e6:g} MHz"):
         table.add_column(heading, justify="right")
     for cost in costs:
         median = statistics.median(cost.cycles)
-        table.add_row(cost.text, f"{min(cost.cycles):,}", f"{median:,.0f}", f"{max(cost.cycles):,}", f"{cost.load:.1%}")
+        load = "" if cost.load is None else f"{cost.load:.1%}"
+        table.add_row(cost.text, f"{min(cost.cycles):,}", f"{median:,.0f}", f"{max(cost.cycles):,}", load)
     Console().print(table)
+    if any(cost.name.startswith("arm_") for cost in costs):
+        note = "arm_rfft_q15 (without powers) and arm_mfcc_q15 (with its 13 cosines) are CMSIS-DSP's."
+        Console().print(note, highlight=False, soft_wrap=True)
 
 
 def show_link_bench(ws: Workspace, rig_name: RigName, compiler: str | None, baud: int | None, fast_load: bool) -> None:

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from hil.artefact import ByteRows, EmbeddedGruLayer, FrontEnd, Gru8Layer, Rows
+from hil.artefact import ByteRows, EmbeddedGruLayer, Gru8Layer, Rows
+from hil.codegen.bench_kernel import STEPS, BenchKernel, Maker, choose, uniform
+from hil.codegen.bench_sound import SOUND_KERNELS
 from hil.codegen.c_text import buffer, constant, float_constant, hash_bytes
-from hil.codegen.frontend import frontend_buffers, frontend_constants
 from hil.codegen.gate_layers import gru8_part
 from hil.codegen.layers import Part, embedded_gru_part
 from hil.codegen.model import MODEL_FILE
 from hil.errors import UsageError, suggest
 from hil.fixed import MAX_FAN_IN, WEIGHT_LEVELS_Q2, to_q15
 from hil.layer_build import LayerBuild
-
-STEPS = 8
-"""Inputs of each kernel, used in turn from reset on."""
 
 _TEXT = """\
 /* {comment} */
@@ -76,42 +71,6 @@ int32_t *const model_sums_q15 = NULL;
 const struct model_audio *const model_audio = NULL;
 """
 
-_KERNEL = """\
-{definitions}static const {type} *{name}_x;
-static unsigned {name}_calls;
-
-static void prepare_{name}(void)
-{{
-    {name}_x = &{name}_inputs[{name}_calls % STEPS * {stride}u];
-    {name}_calls++;
-}}
-
-static void run_{name}(void)
-{{
-    {run}
-}}
-"""
-
-
-@dataclass(frozen=True)
-class _Kernel:
-    """
-    One kernel to be measured; its name is that of its C function.
-
-    Attributes:
-        header: Where the function is declared.
-        type: C type of its inputs, ``<name>_inputs[STEPS * stride]``.
-        stride: Elements from one input to the next.
-        definitions: What it needs at file scope.
-        run: The call; its input is ``<name>_x``.
-    """
-
-    header: str
-    type: str
-    stride: int
-    definitions: str
-    run: str
-
 
 def emit_bench_c(inputs: int = 64, units: int = 30, seed: int = 1, kernels: Sequence[str] = ()) -> dict[str, str]:
     """
@@ -121,8 +80,8 @@ def emit_bench_c(inputs: int = 64, units: int = 30, seed: int = 1, kernels: Sequ
         inputs: D of the recurrent kernels.
         units: H.
         seed: Of weights and inputs.
-        kernels: Out of `BENCH_KERNELS` and `FRONT_ENDS`, in the order of their numbers on the link; empty: all of
-            `BENCH_KERNELS`.
+        kernels: Out of `BENCH_KERNELS` and `hil.codegen.bench_sound.SOUND_KERNELS`, in the order of their numbers on
+            the link; empty: all of `BENCH_KERNELS`.
 
     Returns:
         File name to text; equal arguments give equal text.
@@ -138,7 +97,7 @@ def emit_bench_c(inputs: int = 64, units: int = 30, seed: int = 1, kernels: Sequ
         f" * D = {inputs}, H = {units}, seed {seed}; each kernel has STEPS inputs and uses them in turn.\n"
     )
     headers = sorted({kernel.header for kernel in made.values()})
-    kernel_texts = "\n".join(_kernel_text(name, kernel) for name, kernel in made.items())
+    kernel_texts = "\n".join(kernel.text(name) for name, kernel in made.items())
     table = [f'    {{"{name}", prepare_{name}, run_{name}}},' for name in made]
     text = kernels_without_model(comment, headers, f"#define STEPS {STEPS}u\n\n{kernel_texts}", table)
     return {MODEL_FILE: text}
@@ -174,32 +133,26 @@ def _check(inputs: int, units: int, names: Sequence[str]) -> None:
         raise UsageError(f"D = {inputs}, H = {units}: both at least 1, together at most {MAX_FAN_IN}")
 
 
-def _kernel_text(name: str, kernel: _Kernel) -> str:
-    return _KERNEL.format(
-        name=name, type=kernel.type, stride=kernel.stride, definitions=kernel.definitions, run=kernel.run
-    )
-
-
-def _embedded_gru(inputs: int, units: int, rng: random.Random) -> _Kernel:
+def _embedded_gru(inputs: int, units: int, rng: random.Random) -> BenchKernel:
     rows = Rows(
-        weight_q2=_choose(rng, WEIGHT_LEVELS_Q2, (2 * units, inputs + units)).astype(np.int8),
-        bias_q17=_uniform(rng, 2 * units, 1 << 15).astype(np.int32) << 1,
-        shift=_choose(rng, (2, 3, 4), (2 * units,)).astype(np.int8),
+        weight_q2=choose(rng, WEIGHT_LEVELS_Q2, (2 * units, inputs + units)).astype(np.int8),
+        bias_q17=uniform(rng, 2 * units, 1 << 15).astype(np.int32) << 1,
+        shift=choose(rng, (2, 3, 4), (2 * units,)).astype(np.int8),
     )
     part = embedded_gru_part("bench_egru", EmbeddedGruLayer(rows), "embedded_gru_step_x", LayerBuild())
     return _on_q15("embedded_gru_step", "kernels/embedded_gru.h", inputs, part, rng)
 
 
-def _on_q15(name: str, header: str, inputs: int, part: Part, rng: random.Random) -> _Kernel:
+def _on_q15(name: str, header: str, inputs: int, part: Part, rng: random.Random) -> BenchKernel:
     """A layer whose input is a vector of Q15."""
     stride = inputs + inputs % 2
     x = np.zeros((STEPS, stride), np.int16)
-    x[:, :inputs] = to_q15(_uniform(rng, STEPS * inputs, 0.99)).reshape(STEPS, inputs)
+    x[:, :inputs] = to_q15(uniform(rng, STEPS * inputs, 0.99)).reshape(STEPS, inputs)
     table = constant(f"{name}_inputs", x, "[STEPS][D] Q15, D rounded up to even: a step's x is aligned to 4")
-    return _Kernel(header, "int16_t", stride, table + part.definitions, part.run)
+    return BenchKernel(header, "int16_t", stride, table + part.definitions, part.run)
 
 
-def _gru8(inputs: int, units: int, rng: random.Random) -> _Kernel:
+def _gru8(inputs: int, units: int, rng: random.Random) -> BenchKernel:
     H = units
     gates, p, q = (_byte_rows(rng, *shape) for shape in ((2 * H, inputs + H), (H, inputs), (H, H)))
     part = gru8_part("bench_gru8", Gru8Layer(gates, p, q), "gru8_step_x", LayerBuild())
@@ -208,16 +161,16 @@ def _gru8(inputs: int, units: int, rng: random.Random) -> _Kernel:
 
 def _byte_rows(rng: random.Random, outputs: int, inputs: int) -> ByteRows:
     return ByteRows(
-        weight_q7=_choose(rng, range(-127, 128), (outputs, inputs)).astype(np.int8),
-        bias_q22=_uniform(rng, outputs, 1 << 20).astype(np.int32),
-        shift=_choose(rng, (10, 11, 12), (outputs,)).astype(np.int8),
+        weight_q7=choose(rng, range(-127, 128), (outputs, inputs)).astype(np.int8),
+        bias_q22=uniform(rng, outputs, 1 << 20).astype(np.int32),
+        shift=choose(rng, (10, 11, 12), (outputs,)).astype(np.int8),
     )
 
 
-def _float_gru(inputs: int, units: int, rng: random.Random) -> _Kernel:
+def _float_gru(inputs: int, units: int, rng: random.Random) -> BenchKernel:
     bound = (6 / (inputs + 2 * units)) ** 0.5
-    weight, bias = _uniform(rng, 3 * units * (inputs + units), bound), _uniform(rng, 3 * units, 0.1)
-    x = _uniform(rng, STEPS * inputs, 0.99)
+    weight, bias = uniform(rng, 3 * units * (inputs + units), bound), uniform(rng, 3 * units, 0.1)
+    x = uniform(rng, STEPS * inputs, 0.99)
     definitions = (
         float_constant("float_gru_step_inputs", x, "[STEPS][D]")
         + float_constant("bench_gru_weight", weight, "[3H][D+H] r, z, g rows; inputs, then state")
@@ -227,14 +180,14 @@ def _float_gru(inputs: int, units: int, rng: random.Random) -> _Kernel:
         + f"static const struct float_gru bench_gru = {{bench_gru_weight, bench_gru_bias, {inputs}, {units}}};\n"
     )
     run = "float_gru_step(&bench_gru, float_gru_step_x, bench_gru_h, bench_gru_scratch);"
-    return _Kernel("kernels/float_gru.h", "float", inputs, definitions, run)
+    return BenchKernel("kernels/float_gru.h", "float", inputs, definitions, run)
 
 
-def _float_lstm(inputs: int, units: int, rng: random.Random) -> _Kernel:
+def _float_lstm(inputs: int, units: int, rng: random.Random) -> BenchKernel:
     bound = (6 / (inputs + 2 * units)) ** 0.5
-    weight, bias = _uniform(rng, 4 * units * (inputs + units), bound), _uniform(rng, 4 * units, 0.1)
+    weight, bias = uniform(rng, 4 * units * (inputs + units), bound), uniform(rng, 4 * units, 0.1)
     definitions = (
-        float_constant("float_lstm_step_inputs", _uniform(rng, STEPS * inputs, 0.99), "[STEPS][D]")
+        float_constant("float_lstm_step_inputs", uniform(rng, STEPS * inputs, 0.99), "[STEPS][D]")
         + float_constant("bench_lstm_weight", weight, "[4H][D+H] i, f, g, o rows; inputs, then state")
         + float_constant("bench_lstm_bias", bias, "[4H]")
         + buffer("float", "bench_lstm_h", units, "[H] output")
@@ -243,65 +196,27 @@ def _float_lstm(inputs: int, units: int, rng: random.Random) -> _Kernel:
         + f"static const struct float_lstm bench_lstm = {{bench_lstm_weight, bench_lstm_bias, {inputs}, {units}}};\n"
     )
     run = "float_lstm_step(&bench_lstm, float_lstm_step_x, bench_lstm_h, bench_lstm_c, bench_lstm_scratch);"
-    return _Kernel("kernels/float_lstm.h", "float", inputs, definitions, run)
+    return BenchKernel("kernels/float_lstm.h", "float", inputs, definitions, run)
 
 
-def _float_function(name: str, bound: float) -> Callable[[int, int, random.Random], _Kernel]:
-    def make(inputs: int, units: int, rng: random.Random) -> _Kernel:
-        table = float_constant(f"{name}_inputs", _uniform(rng, STEPS, bound), "[STEPS]")
+def _float_function(name: str, bound: float) -> Maker:
+    def make(inputs: int, units: int, rng: random.Random) -> BenchKernel:
+        table = float_constant(f"{name}_inputs", uniform(rng, STEPS, bound), "[STEPS]")
         definitions = f"{table}static volatile float {name}_y;\n"
-        return _Kernel("kernels/float_math.h", "float", 1, definitions, f"{name}_y = {name}(*{name}_x);")
+        return BenchKernel("kernels/float_math.h", "float", 1, definitions, f"{name}_y = {name}(*{name}_x);")
 
     return make
 
 
-def _softsign(inputs: int, units: int, rng: random.Random) -> _Kernel:
-    values = (_uniform(rng, STEPS, 8.0) * (1 << 15)).astype(np.int32)
+def _softsign(inputs: int, units: int, rng: random.Random) -> BenchKernel:
+    values = (uniform(rng, STEPS, 8.0) * (1 << 15)).astype(np.int32)
     definitions = constant("softsign_q15_inputs", values, "[STEPS] Q15") + "static volatile int16_t softsign_q15_y;\n"
-    return _Kernel("kernels/softsign.h", "int32_t", 1, definitions, "softsign_q15_y = softsign_q15(*softsign_q15_x);")
+    return BenchKernel(
+        "kernels/softsign.h", "int32_t", 1, definitions, "softsign_q15_y = softsign_q15(*softsign_q15_x);"
+    )
 
 
-def _front_end(name: str, frontend: FrontEnd) -> Callable[[int, int, random.Random], _Kernel]:
-    """One frame of noise at a quarter of full scale to one feature vector; its D and F are the front end's own."""
-
-    def make(inputs: int, units: int, rng: random.Random) -> _Kernel:
-        stride = frontend.window + frontend.window % 2
-        samples = to_q15(_uniform(rng, STEPS * stride, 0.25))
-        definitions = (
-            constant(f"{name}_inputs", samples, "[STEPS][W] Q15, W rounded up to even")
-            + frontend_constants(f"bench_{name}", frontend)
-            + frontend_buffers(f"bench_{name}", frontend, samples=False)
-            + buffer("int16_t", f"bench_{name}_x", frontend.features, "[F]")
-        )
-        run = f"(void)frontend_frame(&bench_{name}, {name}_x, bench_{name}_work, bench_{name}_x);"
-        return _Kernel("frontend/frontend.h", "int16_t", stride, definitions, run)
-
-    return make
-
-
-def _uniform(rng: random.Random, count: int, bound: float) -> npt.NDArray[np.float32]:
-    """[count] in (-bound, bound); the same in every version of Python."""
-    return np.array([(2 * rng.random() - 1) * bound for _ in range(count)], np.float32)
-
-
-def _choose(rng: random.Random, values: Sequence[int], shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
-    picked = [values[int(rng.random() * len(values))] for _ in range(int(np.prod(shape)))]
-    return np.array(picked, np.int64).reshape(shape)
-
-
-def _plain(kind: Literal["log-mel", "magnitude"], rate_hz: int, window: int, hop: int, bands: int) -> FrontEnd:
-    return FrontEnd(kind, rate_hz, window, hop, 60.0, 0.475 * rate_hz, 1, 2, np.zeros(bands, np.int16))
-
-
-FRONT_ENDS = {
-    "frontend_magnitude": _plain("magnitude", 8000, 128, 128, 64),
-    "frontend_log_mel": _plain("log-mel", 8000, 256, 128, 32),
-    "frontend_log_mel_10ms": _plain("log-mel", 8000, 200, 80, 40),
-    "frontend_log_mel_16khz": _plain("log-mel", 16000, 400, 160, 40),
-}
-"""Front ends for BENCH: the paper's, the recipes' log-mel, and 25/10 ms at 8 and 16 kHz."""
-
-_MAKERS: dict[str, Callable[[int, int, random.Random], _Kernel]] = {
+_MAKERS: dict[str, Maker] = {
     "embedded_gru_step": _embedded_gru,
     "gru8_step": _gru8,
     "float_gru_step": _float_gru,
@@ -314,4 +229,4 @@ _MAKERS: dict[str, Callable[[int, int, random.Random], _Kernel]] = {
 BENCH_KERNELS = tuple(_MAKERS)
 """Kernels that `emit_bench_c` measures if none is named; each is called like its C function."""
 
-_MAKERS |= {name: _front_end(name, frontend) for name, frontend in FRONT_ENDS.items()}
+_MAKERS |= SOUND_KERNELS

@@ -29,11 +29,14 @@ def frontend_constants(name: str, frontend: FrontEnd) -> str:
         + constant(f"{name}_twiddle_q14", twiddles_q14(points).astype(np.int16), "[N / 2][2] exp(-2 pi i k / N) Q14")
         + constant(f"{name}_offset", frontend.offset, "[F]")
         + mel
+        + (buffer("int32_t", f"{name}_mean_q18", frontend.features, "[F] running means") if frontend.mean_shift else "")
         + f"static const struct frontend {name} = {{\n"
         f"    .mel = {f'&{name}_mel' if mel else 'NULL'},\n"
         f"    .twiddle_q14 = {name}_twiddle_q14,\n    .offset = {name}_offset,\n"
+        f"    .mean_q18 = {f'{name}_mean_q18' if frontend.mean_shift else 'NULL'},\n"
         f"    .window = {frontend.window},\n    .hop = {frontend.hop},\n    .bands = {frontend.features},\n"
-        f"    .log2_points = {points.bit_length() - 1},\n    .gain_shift = {frontend.gain_shift},\n}};\n"
+        f"    .log2_points = {points.bit_length() - 1},\n    .gain_shift = {frontend.gain_shift},\n"
+        f"    .mean_shift = {frontend.mean_shift},\n}};\n"
     )
 
 

@@ -19,7 +19,7 @@ from hil.experiment.result import Result, result_from_json
 from hil.experiment.run import GRU8_TITLE, Background, run_on_rig, twin_title
 from hil.experiment.stages import ARTEFACT, FEATURES, FLOAT_EGRU, FLOAT_GRU, QUANTIZED, file_sha256
 from hil.experiment.workspace import Manifest, Workspace, write_text
-from hil.firmware import Firmware, compile_firmware, find_compiler, load_firmware
+from hil.firmware import Firmware, Library, compile_firmware, find_compiler, load_firmware
 from hil.float_model import CELL_NAMES, FloatModel, load_float_model
 from hil.recipe import Recipe
 from hil.rig import Rig, RigRequest, Target, load_rig, more_rigs
@@ -97,6 +97,7 @@ def _compile(
     compiler: str | None,
     optimize: str,
     folder: Path,
+    library: Library | None = None,
 ) -> Firmware:
     with ws.progress.task("compiling") as update:
         return compile_firmware(
@@ -107,6 +108,7 @@ def _compile(
             optimize=optimize,
             out=folder,
             progress=update,
+            library=library,
         )
 
 
@@ -182,6 +184,7 @@ def run_bench(
     repeats: int,
     chip_name: str | None = None,
     fast_load: bool = False,
+    library: Library | None = None,
 ) -> Bench:
     """
     Build a bench firmware, measure its kernels on a rig, and leave ``bench.json``.
@@ -192,13 +195,16 @@ def run_bench(
         inputs, units, kernels, repeats: As `hil.experiment.bench.measure`.
         chip_name: None: the rig's.
         fast_load: As `hil.rig.load_rig`.
+        library: C of other authors that the kernels call.
 
     Raises:
         UsageError: No such kernel, or a shape that is too large.
         HilError: As `make_run`.
     """
     with opened_rig(ws, rig_name, fast_load=fast_load) as rig:
-        firmware = compile_bench(ws, rig, compiler, inputs=inputs, units=units, kernels=kernels, chip_name=chip_name)
+        firmware = compile_bench(
+            ws, rig, compiler, inputs=inputs, units=units, kernels=kernels, chip_name=chip_name, library=library
+        )
         done = measure(firmware, rig, ws.progress, inputs=inputs, units=units, kernels=kernels, repeats=repeats)
     write_text(ws.path(BENCH), done.to_json())
     return done
@@ -213,11 +219,12 @@ def compile_bench(
     units: int,
     kernels: Sequence[str],
     chip_name: str | None = None,
+    library: Library | None = None,
 ) -> Firmware:
     """The firmware of `run_bench`.  Arguments and errors as there."""
     sources = bench_sources(inputs, units, kernels)
     built_for = chip_for(chip_name or rig.chip, rig)
-    return _compile(ws, sources, built_for, rig.wiring, compiler, "2", ws.path("bench"))
+    return _compile(ws, sources, built_for, rig.wiring, compiler, "2", ws.path("bench"), library)
 
 
 def make_gain(recipe: Recipe, ws: Workspace, rig_name: RigName, compiler: str | None, fast_load: bool = False) -> Bench:

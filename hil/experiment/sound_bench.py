@@ -6,14 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hil.codegen import FRONT_ENDS
-from hil.errors import DeviceError
+from hil.artefact import FrontEnd
+from hil.codegen.bench_sound import CMSIS_FFT, CMSIS_MFCC, FRONT_ENDS, OWN_FFT
+from hil.errors import DeviceError, ToolError
 from hil.experiment.bench import Bench
 from hil.experiment.device_stages import RigName, run_bench
 from hil.experiment.progress import Progress
 from hil.experiment.run import connect
 from hil.experiment.workspace import Workspace
-from hil.firmware import Firmware
+from hil.firmware import Firmware, cmsis_dsp
+from hil.firmware.cmsis_dsp import VERSION
 from hil.link.audio import echo_stream
 from hil.rig import Rig
 from hil.trace import Tier
@@ -27,44 +29,72 @@ DEFAULT_BAUD = 500_000
 
 
 @dataclass(frozen=True)
-class FrontEndCost:
+class SoundCost:
     """
-    One front end.
+    One kernel of the sound path.
 
     Attributes:
         name: Of the kernel.
-        text: Kind, rate, window, hop and bands in words.
+        text: What it does in words.
         cycles: Of each call.
-        load: Share of the CPU that it takes, median over frames.
+        load: Share of the CPU that it takes, median over frames; None for a part of a front end.
     """
 
     name: str
     text: str
     cycles: tuple[int, ...]
-    load: float
+    load: float | None
 
 
 def bench_frontends(
     ws: Workspace, rig_name: RigName, compiler: str | None, repeats: int, fast_load: bool = False
-) -> tuple[Bench, tuple[FrontEndCost, ...]]:
-    """Cycles per frame of the front ends.  Raises as `hil.experiment.device_stages.run_bench`."""
+) -> tuple[Bench, tuple[SoundCost, ...]]:
+    """
+    Cycles per frame of the front ends and of their FFT, beside CMSIS-DSP's.
+
+    Where CMSIS-DSP cannot be had that is said, and the others are measured.
+
+    Raises:
+        HilError: As `hil.experiment.device_stages.run_bench`.
+    """
+    names, library = (*FRONT_ENDS, *OWN_FFT), None
+    try:
+        with ws.progress.task(f"CMSIS-DSP {VERSION}"):
+            library = cmsis_dsp()
+        names += (*CMSIS_FFT, *CMSIS_MFCC)
+    except ToolError as error:
+        ws.progress.say(f"without CMSIS-DSP's: {error}")
     done = run_bench(
         ws,
         rig_name,
         compiler,
         inputs=8,
         units=8,
-        kernels=tuple(FRONT_ENDS),
+        kernels=names,
         repeats=repeats,
         fast_load=fast_load,
+        library=library,
     )
-    return done, tuple(_cost(name, done) for name in FRONT_ENDS)
+    return done, tuple(_cost(name, done) for name in names)
 
 
-def _cost(name: str, bench: Bench) -> FrontEndCost:
-    fe, cycles = FRONT_ENDS[name], bench.cycles[name]
-    text = f"{fe.kind}, {fe.rate_hz / 1000:g} kHz, window {fe.window}, hop {fe.hop}, {fe.features} bands"
-    return FrontEndCost(name, text, cycles, float(np.median(cycles)) * fe.rate_hz / fe.hop / bench.clock_hz)
+def _cost(name: str, bench: Bench) -> SoundCost:
+    cycles, per_s = bench.cycles[name], None
+    if name in FRONT_ENDS:
+        text, per_s = _shape(FRONT_ENDS[name].kind, FRONT_ENDS[name])
+    elif name in CMSIS_MFCC:
+        text, per_s = _shape("arm_mfcc_q15", FRONT_ENDS[CMSIS_MFCC[name]])
+    elif name in OWN_FFT:
+        text = f"FFT and powers, {OWN_FFT[name]}"
+    else:
+        text = f"arm_rfft_q15, {CMSIS_FFT[name]}"
+    return SoundCost(name, text, cycles, per_s and float(np.median(cycles)) * per_s / bench.clock_hz)
+
+
+def _shape(what: str, fe: FrontEnd) -> tuple[str, float]:
+    """In words, and frames a second."""
+    running = ", running mean" if fe.mean_shift else ""
+    return f"{what} {fe.rate_hz // 1000} kHz {fe.window}/{fe.hop}, {fe.features}{running}", fe.rate_hz / fe.hop
 
 
 @dataclass(frozen=True)

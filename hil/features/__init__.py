@@ -3,13 +3,13 @@ Clips to features: a raw spectrum (`hil.features.spectrum`), an offset per band,
 
 ``x = saturate((raw - offset) << gain_shift)``, int16 Q15.  Offsets and gain come from
 the training set once and travel in the artefact; no clip is normalized by itself, which
-a streaming device could not do.
+a streaming device could not do.  With ``mean_shift`` the offset is a running mean (`centred`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +22,12 @@ from hil.features.tables import fft_points, mel_bands
 from hil.fixed import INT16_MAX, INT16_MIN, saturate_int16
 from hil.recipe import FeatureRecipe
 
-__all__ = ["FeatureSet", "extract", "extract_set", "fit_frontend", "frame_count"]
+__all__ = ["FeatureSet", "centred", "extract", "extract_set", "fit_frontend", "frame_count"]
 
 Progress = Callable[[int, int], None]
 
+MEAN_BITS = 8
+"""Of a running mean, below one step of raw."""
 SATURATED_PER_MILLE = 1
 """A fitted gain saturates at most this many of a thousand training values."""
 
@@ -90,10 +92,11 @@ def fit_frontend(
         gain_shift=0,
         offset=np.zeros(recipe.bands, np.int16),
     )
-    raw = extract_set(clips, plain, progress=progress).x.reshape(-1, recipe.bands)
-    offset = np.rint(raw.mean(axis=0, dtype=np.float64)).astype(np.int16)
-    gain_shift = _fitted_gain(raw, offset) if recipe.gain_shift is None else recipe.gain_shift
-    return _with(plain, gain_shift, offset)
+    raw = extract_set(clips, plain, progress=progress).x
+    offset = np.rint(raw.mean(axis=(0, 1), dtype=np.float64)).astype(np.int16)
+    fitted = replace(plain, offset=offset, mean_shift=recipe.running)
+    gain_shift = _fitted_gain(centred(raw, fitted)) if recipe.gain_shift is None else recipe.gain_shift
+    return replace(fitted, gain_shift=gain_shift)
 
 
 def extract(samples: npt.NDArray[np.int16], frontend: FrontEnd) -> tuple[npt.NDArray[np.int16], int]:
@@ -114,8 +117,38 @@ def extract(samples: npt.NDArray[np.int16], frontend: FrontEnd) -> tuple[npt.NDA
         raise UsageError(f"samples are {samples.ndim}-dimensional {samples.dtype}, expected a vector of int16")
     frames = frames_of(samples, frontend.window, frontend.hop, frontend.frames)
     raw, clipped = _raw(frames, frontend)
-    x, saturated = saturate_int16((raw.astype(np.int64) - frontend.offset) << frontend.gain_shift)
+    x, saturated = saturate_int16(centred(raw, frontend).astype(np.int64) << frontend.gain_shift)
     return x, clipped + saturated
+
+
+def centred(raw: npt.NDArray[np.int16], frontend: FrontEnd) -> npt.NDArray[np.int32]:
+    """
+    Raw features without their offset.
+
+    With a ``mean_shift`` k the offset of a band is its mean so far, which every frame moves after it has been used:
+    ``mean_q18 = offset << 8`` before the first frame; then ``offset = (mean_q18 + 2**7) >> 8`` and
+    ``mean_q18 += ((raw << 8) - mean_q18 + 2**(k - 1)) >> k``.
+
+    Args:
+        raw: [..., T, F] int16; each [T, F] begins anew.
+        frontend: Its offset and mean_shift.
+
+    Returns:
+        [..., T, F], below 2**17.
+
+    Twin:
+        ``centre`` of firmware/frontend/frontend.c.
+    """
+    wide = raw.astype(np.int32)
+    k = frontend.mean_shift
+    if k == 0:
+        return wide - frontend.offset
+    out = np.empty_like(wide)
+    mean_q18 = np.broadcast_to(frontend.offset.astype(np.int32) << MEAN_BITS, wide[..., 0, :].shape).copy()
+    for t in range(wide.shape[-2]):
+        out[..., t, :] = wide[..., t, :] - ((mean_q18 + (1 << MEAN_BITS >> 1)) >> MEAN_BITS)
+        mean_q18 += ((wide[..., t, :] << MEAN_BITS) - mean_q18 + (1 << (k - 1))) >> k
+    return out
 
 
 def extract_set(clips: Sequence[Clip], frontend: FrontEnd, *, progress: Progress | None = None) -> FeatureSet:
@@ -151,15 +184,10 @@ def _raw(frames: npt.NDArray[np.int16], frontend: FrontEnd) -> tuple[npt.NDArray
     return log_mel(frames, frontend.features, frontend.rate_hz, frontend.low_hz, frontend.high_hz), 0
 
 
-def _fitted_gain(raw: npt.NDArray[np.int16], offset: npt.NDArray[np.int16]) -> int:
-    centred = raw.astype(np.int32) - offset
-    allowed = raw.size * SATURATED_PER_MILLE // 1000
+def _fitted_gain(values: npt.NDArray[np.int32]) -> int:
+    allowed = values.size * SATURATED_PER_MILLE // 1000
     for shift in range(MAX_SHIFT, 0, -1):
-        over = np.count_nonzero((centred > INT16_MAX >> shift) | (centred < INT16_MIN >> shift))
+        over = np.count_nonzero((values > INT16_MAX >> shift) | (values < INT16_MIN >> shift))
         if over <= allowed:
             return shift
     return 0
-
-
-def _with(frontend: FrontEnd, gain_shift: int, offset: npt.NDArray[np.int16]) -> FrontEnd:
-    return FrontEnd(**{**vars(frontend), "gain_shift": gain_shift, "offset": offset})

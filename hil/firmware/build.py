@@ -11,6 +11,7 @@ from pathlib import Path
 from hil.chips import Board, Chip
 from hil.errors import FitError, ToolError, UsageError
 from hil.firmware import sources as src
+from hil.firmware.cmsis_dsp import Library
 from hil.firmware.compiler import Compiler, run_tool
 from hil.firmware.image import (
     ELF_FILE,
@@ -43,6 +44,7 @@ def compile_firmware(
     optimize: str,
     out: Path,
     progress: Callable[[int, int], None] | None = None,
+    library: Library | None = None,
 ) -> Firmware:
     """
     Compile and link the firmware with generated sources.
@@ -57,6 +59,7 @@ def compile_firmware(
         optimize: ``"2"``, ``"3"`` or ``"s"``.
         out: Folder for ``firmware.elf`` and ``firmware.json``; made if missing.
         progress: Called with the number of files done and of all files.
+        library: C of other authors that the generated sources call.
 
     Raises:
         FitError: It is larger than the chip's flash or RAM; names the sections.
@@ -65,8 +68,9 @@ def compile_firmware(
     """
     if optimize not in OPTIMIZE:
         raise UsageError(f"optimize = {optimize!r}; expected one of {', '.join(map(repr, OPTIMIZE))}")
-    flags = [*src.board_flags(board, chip), "-I."]
-    files = {**src.firmware_tree(src.DEVICE_PARTS), **src.generated_files(sources)}
+    library = library or Library({}, ())
+    flags = [*src.board_flags(board, chip), "-I.", *library.flags]
+    files = {**src.firmware_tree(src.DEVICE_PARTS), **src.generated_files(sources), **library.files}
     template = files.pop(src.LINKER_SCRIPT)
     script = src.linker_script(template, chip.flash_bytes, chip.ram_bytes)
     identity = [compiler.name, compiler.version, *compiler.flags, *flags, f"-O{optimize}", chip.name]
@@ -77,7 +81,7 @@ def compile_firmware(
 
     files[f"{src.GENERATED}/{src.BUILD_ID_FILE}"] = src.build_id_source(digits)
     with src.staged(files, out) as folder:
-        objects = compile_all(compiler, src.compiled(files), optimize, flags, folder, progress)
+        objects = compile_all(compiler, src.compiled(files), optimize, flags, folder, progress, library)
         sizes = _link(compiler, objects, optimize, folder, script, template, chip)
         elf = (folder / ELF_FILE).read_bytes()
         (folder / ELF_FILE).replace(out / ELF_FILE)
@@ -116,14 +120,20 @@ def compile_all(
     flags: Sequence[str],
     folder: Path,
     progress: Callable[[int, int], None] | None = None,
+    library: Library | None = None,
 ) -> list[str]:
-    """Compile files, named relative to ``folder``, into object files beside them; returns their names in order."""
+    """
+    Compile files, named relative to ``folder``, into object files beside them; returns their names in order.
+
+    Those of ``library`` get its own flags besides.
+    """
     # Clang must be told that the folder is nowhere; gcc never writes it without debug information.
     more = [*flags, f"-ffile-prefix-map={folder}=."]
 
     def one(path: str) -> str:
         obj = f"{path}.o"
-        run_tool(compiler.compile_command(path, obj, optimize, more), f"compiling {path}", folder)
+        own = library.own_flags if library and path in library.files else ()
+        run_tool(compiler.compile_command(path, obj, optimize, [*more, *own]), f"compiling {path}", folder)
         return obj
 
     objects: list[str] = []
