@@ -86,8 +86,26 @@ def test_random_damage_never_ends_in_another_error(artefact):
 
 def test_a_newer_format_is_refused(artefact):
     """The message gives both versions and what to do."""
-    with pytest.raises(ArtefactError, match=r"format version 2, this program reads up to 1: install a newer hil"):
-        artefact_from_bytes(with_manifest(artefact.to_bytes(), version=2))
+    with pytest.raises(ArtefactError, match=r"format version 3, this program reads up to 2: install a newer hil"):
+        artefact_from_bytes(with_manifest(artefact.to_bytes(), version=3))
+
+
+def test_running_means_make_a_file_of_version_2(artefact):
+    """Files without them stay as they were, byte for byte; with them an older program says what it lacks."""
+    running = dataclasses.replace(artefact, frontend=dataclasses.replace(artefact.frontend, mean_shift=6))
+    manifests = [
+        json.loads(json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]["manifest"])
+        for data in (artefact.to_bytes(), running.to_bytes())
+    ]
+
+    assert artefact_from_bytes(running.to_bytes()).frontend.mean_shift == 6
+    assert [m["version"] for m in manifests] == [1, 2]
+    assert "mean_shift" not in manifests[0]["frontend"]
+    for wrong in (-1, 13, 1.0):
+        with pytest.raises(ArtefactError, match=r"mean_shift is .*must be within 0 and 12"):
+            dataclasses.replace(artefact, frontend=dataclasses.replace(artefact.frontend, mean_shift=wrong))
+    with pytest.raises(ArtefactError, match="for log-mel only"):
+        dataclasses.replace(artefact, frontend=dataclasses.replace(artefact.frontend, mean_shift=1, kind="magnitude"))
 
 
 @pytest.mark.parametrize(

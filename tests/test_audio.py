@@ -101,6 +101,19 @@ def test_stream_on_the_chip_equals_the_twin(chip_rig, listening):
     assert chip_rig.repetitions == chip_rig.status().overruns == 0
 
 
+def test_running_means_run_on_through_a_stream(tmp_path):
+    """With running means a stream's vectors follow all sound since LISTEN; a second LISTEN begins anew."""
+    artefact = dataclasses.replace(ARTEFACT, frontend=dataclasses.replace(ARTEFACT.frontend, mean_shift=3))
+    with load_rig("emulator", fast_load=True) as rig:
+        rig.flash(build(artefact, tmp_path))
+        device = rig.open()
+        device.hello()
+        for listening in (STREAMS[1], STREAMS[4]):
+            stream = run_stream(artefact, "noise", sound(), listening, device)
+            assert stream.first is None
+            assert stream.vectors == 69
+
+
 def test_a_window_of_a_stream_is_a_clip(host_device):
     """Without carried states the outputs of each window are those of its features sent as a sequence."""
     samples = sound(seed=4)
@@ -245,23 +258,25 @@ def _recordings():
 
 
 @pytest.mark.skipif(_recordings() is None, reason="HIL_DATA names no folder with fsdd/recordings")
-@pytest.mark.parametrize("kind", ["log-mel", "magnitude"])
+@pytest.mark.parametrize("kind", ["log-mel", "log-mel at 16 kHz", "magnitude"])
 def test_every_spoken_digit_is_equal_on_the_chip(tmp_path, kind):
     """Every feature vector of all recordings of spoken digits, on the emulated chip (HIL_ALL) or of every 30th."""
     import soundfile
+    import soxr
 
     step = 1 if os.environ.get("HIL_ALL") else 30
-    shape = (
-        {"inputs": 64, "hidden": (2,), "dense": (2,)}
-        if kind == "magnitude"
-        else {"inputs": 32, "hidden": (2,), "dense": (2,)}
-    )
-    artefact = random_artefact(6, **shape)
-    if kind == "magnitude":
-        fe = dataclasses.replace(artefact.frontend, kind="magnitude", window=128)
-        artefact = dataclasses.replace(artefact, frontend=fe)
+    made = random_artefact(6, inputs={"log-mel": 32, "magnitude": 64}.get(kind, 40), hidden=(2,), dense=(2,))
+    changes = {
+        "log-mel": {},
+        "log-mel at 16 kHz": {"rate_hz": 16000, "window": 400, "hop": 160, "high_hz": 7600.0},
+        "magnitude": {"kind": "magnitude", "window": 128},
+    }[kind]
+    fe = dataclasses.replace(made.frontend, **changes)
+    artefact = dataclasses.replace(made, frontend=fe)
     files = sorted(_recordings().glob("*.wav"))[::step]
     samples = np.concatenate([soundfile.read(path, dtype="int16")[0] for path in files])
+    if fe.rate_hz != 8000:
+        samples = soxr.resample(samples, 8000, fe.rate_hz)
     with load_rig("emulator", fast_load=True) as rig:
         rig.flash(build(artefact, tmp_path))
         device = rig.open()
@@ -270,4 +285,4 @@ def test_every_spoken_digit_is_equal_on_the_chip(tmp_path, kind):
         rig.stream()
         stream = run_stream(artefact, "fsdd", samples, Listening(9, 9), device)
     assert stream.first is None
-    assert stream.vectors == stream.vectors_exact == (samples.size - artefact.frontend.window) // 128 + 1
+    assert stream.vectors == stream.vectors_exact == (samples.size - fe.window) // fe.hop + 1

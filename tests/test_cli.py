@@ -214,7 +214,7 @@ def corrupt(data: bytes) -> bytes:
 def newer(data: bytes) -> bytes:
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     manifest = json.loads(header["__metadata__"]["manifest"])
-    return save(load(data), metadata={"manifest": json.dumps({**manifest, "version": manifest["version"] + 1})})
+    return save(load(data), metadata={"manifest": json.dumps({**manifest, "version": manifest["version"] + 2})})
 
 
 @pytest.mark.parametrize("command", ["build", "flash", "run"])
@@ -224,7 +224,7 @@ def newer(data: bytes) -> bytes:
         (corrupt, "corrupt"),
         (lambda data: data[:100], "corrupt"),
         (lambda data: b"", "corrupt"),
-        (newer, "format version 2, this program reads up to 1: install a newer hil"),
+        (newer, "format version 3, this program reads up to 2: install a newer hil"),
     ],
 )
 def test_an_artefact_that_cannot_be_used_is_refused(

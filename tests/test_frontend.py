@@ -19,8 +19,11 @@ from hil.features.tables import fft_points, mel_bands, twiddles_q14
 from hil.resources import resource
 
 
-def frontend(kind, rate_hz, window, hop, bands, high_hz=3800.0, gain_shift=0, offset=0, frames=20) -> FrontEnd:
-    return FrontEnd(kind, rate_hz, window, hop, 60.0, high_hz, frames, gain_shift, np.full(bands, offset, np.int16))
+def frontend(
+    kind, rate_hz, window, hop, bands, high_hz=3800.0, gain_shift=0, offset=0, frames=20, mean_shift=0
+) -> FrontEnd:
+    offsets = np.full(bands, offset, np.int16)
+    return FrontEnd(kind, rate_hz, window, hop, 60.0, high_hz, frames, gain_shift, offsets, mean_shift)
 
 
 FRONT_ENDS = {
@@ -31,6 +34,9 @@ FRONT_ENDS = {
     "log_mel": frontend("log-mel", 8000, 256, 128, 32, gain_shift=2, offset=-5000),
     "log_mel_8k": frontend("log-mel", 8000, 200, 80, 20),
     "log_mel_16k": frontend("log-mel", 16000, 400, 160, 40, 7600.0, gain_shift=4, offset=-3000),
+    "running_1": frontend("log-mel", 8000, 256, 128, 32, gain_shift=2, offset=-32768, mean_shift=1),
+    "running_5": frontend("log-mel", 8000, 200, 80, 40, gain_shift=2, offset=-1000, mean_shift=5),
+    "running_12": frontend("log-mel", 16000, 400, 160, 40, 7600.0, gain_shift=15, offset=32767, mean_shift=12),
     "longest": frontend("log-mel", 16000, 4096, 512, 40, 7600.0, frames=3),
 }
 NAMES = sorted(FRONT_ENDS)
@@ -139,6 +145,33 @@ def test_logarithm_does_not_depend_on_the_shift():
     assert np.abs(np.array(means) - means[0] - 2048 * np.log2(levels / levels[0])).max() < 6
 
 
+def test_running_means_forget_the_level():
+    """Noise 20 dB quieter: its features come within 40 steps of the loud one's; with fixed offsets 6,800 stay."""
+    loud = noise(3000, 128 * 400)
+    quiet = (loud // 10).astype(np.int16)
+    for mean_shift, low, high in ((4, 0, 40), (0, 6750, 6850)):
+        fe = dataclasses.replace(FRONT_ENDS["log_mel"], gain_shift=0, frames=398, mean_shift=mean_shift)
+        a, b = (extract(samples, fe)[0].astype(int) for samples in (loud, quiet))
+        assert low <= np.abs(a - b)[300:].mean() <= high
+
+
+def test_the_first_frame_has_the_fixed_offset(host):
+    """Running means begin at the training set's with every clip; the second frame already has another."""
+    fixed = dataclasses.replace(FRONT_ENDS["running_5"], mean_shift=0)
+    for _ in range(2):
+        got = host.extract("running_5", SIGNALS["noise 1000"])[0]
+        expected = extract(SIGNALS["noise 1000"], fixed)[0]
+        assert (got[0] == expected[0]).all()
+        assert (got[1] != expected[1]).any()
+
+
+def test_a_running_mean_reaches_a_constant():
+    """After 12 time constants of silence the mean is the silence: features are 0 although each step rounds."""
+    fe = dataclasses.replace(FRONT_ENDS["running_5"], frames=12 * 32)
+    x, _ = extract(np.zeros(12 * 32 * 80 + 200, np.int16), fe)
+    assert np.abs(x[-1].astype(int) >> 2).max() == 0
+
+
 def test_tables_are_as_long_as_their_fft():
     """A 256-point front end carries 128 factors: 512 bytes, and no weight outside its bands."""
     mel = mel_bands(32, 256, 8000, 60.0, 3800.0)
@@ -160,14 +193,18 @@ def _recordings():
 
 
 @pytest.mark.skipif(_recordings() is None, reason="HIL_DATA names no folder with fsdd/recordings")
-@pytest.mark.parametrize("name", ["paper", "log_mel", "log_mel_8k"])
+@pytest.mark.parametrize("name", ["paper", "log_mel", "log_mel_8k", "log_mel_16k", "running_5"])
 def test_real_speech_is_equal(host, name):
-    """Every twentieth recording of spoken digits, at 0, -20 and -40 dB."""
+    """Every recording of spoken digits (HIL_ALL) or every twentieth, at 0, -20 and -40 dB, at the front end's rate."""
     import soundfile
+    import soxr
 
-    for path in sorted(_recordings().glob("*.wav"))[::20]:
+    fe = FRONT_ENDS[name]
+    for path in sorted(_recordings().glob("*.wav"))[:: 1 if os.environ.get("HIL_ALL") else 20]:
         samples, rate = soundfile.read(path, dtype="int16")
         assert rate == 8000
+        samples = samples if fe.rate_hz == rate else soxr.resample(samples, rate, fe.rate_hz)
+        whole = dataclasses.replace(fe, frames=max(1, (samples.size - fe.window) // fe.hop + 1))
         for divisor in (1, 10, 100):
             quiet = (samples // divisor).astype(np.int16)
-            assert (host.extract(name, quiet)[0] == extract(quiet, FRONT_ENDS[name])[0]).all()
+            assert (host.extract(name, quiet, whole)[0] == extract(quiet, whole)[0]).all(), path.name

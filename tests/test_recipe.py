@@ -30,6 +30,8 @@ def test_the_demo_recipe_is_the_papers_network():
         ("[cell]\nhidden = [0]", "0 units; must be within 1 and 4096"),
         ('[features]\nkind = "mel"', r"features\.kind = 'mel' is none of 'log-mel', 'magnitude'"),
         ("[features]\nhigh_hz = 5000.0", "high_hz <= rate_hz / 2"),
+        ("[features]\nrunning = 13", r"features\.running = 13: must be 0, or within 1 and 12 with kind log-mel"),
+        ('[features]\nkind = "magnitude"\nrunning = 1', r"features\.running = 1: must be 0"),
         ("[train]\nepochs = 0", r"train\.epochs = 0"),
         ("[train]\nepochs = true", "is a bool, expected int"),
         ("[train\n", "recipe.toml"),

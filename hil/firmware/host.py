@@ -14,6 +14,7 @@ from pathlib import Path
 
 from hil.errors import ToolError
 from hil.firmware import sources as src
+from hil.firmware.cmsis_dsp import Library
 from hil.firmware.compiler import WARNINGS, run_tool
 
 LIBRARY_PARTS = ("kernels", "frontend", "link")
@@ -26,7 +27,12 @@ _ADDRESS = ("-fsanitize=address", "-fno-omit-frame-pointer")
 
 
 def compile_host_library(
-    sources: Mapping[str, str], out: Path, *, sanitize: bool = True, parts: Iterable[str] = LIBRARY_PARTS
+    sources: Mapping[str, str],
+    out: Path,
+    *,
+    sanitize: bool = True,
+    parts: Iterable[str] = LIBRARY_PARTS,
+    library: Library | None = None,
 ) -> Path:
     """
     Compile parts of the firmware and generated sources into a shared library for this machine.
@@ -37,6 +43,7 @@ def compile_host_library(
         sanitize: Undefined behaviour ends the process, with a message where the compiler's run-time library can be
             loaded.  (The address sanitizer's cannot be loaded into a running Python: `compile_host_app` has it.)
         parts: Folders of ``firmware``.
+        library: C of other authors that the sources call; nothing is warned of then.
 
     Returns:
         The library; an equal one that is there already is returned as it is.
@@ -44,9 +51,11 @@ def compile_host_library(
     Raises:
         ToolError: There is no C compiler, or it failed.
     """
-    files = {**src.firmware_tree(parts), **src.generated_files(sources)}
+    library = library or Library({}, (), ())
+    files = {**src.firmware_tree(parts), **src.generated_files(sources), **library.files}
     checks = (_loadable(_UNDEFINED) or _loadable(_TRAP)) if sanitize else ()
-    return _compile(files, [*_FLAGS, "-fPIC", *checks], ["-shared"], out, "libfirmware", ".so")
+    flags = [*_FLAGS, "-fPIC", *checks, *library.flags, *library.own_flags]
+    return _compile(files, flags, ["-shared"], out, "libfirmware", ".so")
 
 
 def compile_host_app(sources: Mapping[str, str], out: Path, *, sanitize: bool = True) -> Path:
