@@ -15,6 +15,7 @@ What can go wrong, sorted by who has to act.
     - Quarantined      the board could not be recovered
     - LinkTimeout
       - GarbledLine
+    - WrongSpeed
     - FlashError
       - FlashDiffers   written, and reads back different
       - FlashLocked    the region is locked
@@ -263,17 +264,40 @@ class LinkTimeout(RigError):
     Attributes:
         waited_s: How long the host waited, in seconds.
         tail: The last bytes that did arrive, oldest first.
+        asked: How often it was asked for.
+        bad_frames: Damaged frames that came since the port was opened.
     """
 
     def __init__(self, rig: str, waiting_for: str, waited_s: float, tail: bytes):
         self.waited_s = waited_s
         self.tail = tail
+        self.asked, self.bad_frames = 1, 0
         got = f"last {len(tail)} bytes: {tail.hex(' ')}" if tail else "no byte arrived"
         super().__init__(
             rig,
             f"no {waiting_for} frame within {waited_s:g} s ({got}). "
             f"Check power and baud rate, then run `hil doctor {rig}`.",
         )
+
+    def counted(self, asked: int, bad_frames: int) -> LinkTimeout:
+        """This error, with how often the host asked in vain, and how much that came was damaged."""
+        self.asked, self.bad_frames = asked, bad_frames
+        self.args = (f"{self} It was asked {asked} times; damaged frames so far: {bad_frames}.",)
+        return self
+
+
+class WrongSpeed(RigError):
+    """
+    The device answers at another line speed than the one it was asked at.
+
+    Attributes:
+        asked, found: Both in baud.
+    """
+
+    def __init__(self, rig: str, asked: int, found: int, mended: bool):
+        self.asked, self.found = asked, found
+        now = f"It has been set to {asked}: run the command again" if mended else "Reset it, then run the command again"
+        super().__init__(rig, f"no answer at {asked} baud, but at {found}: an earlier run was cut off there. {now}.")
 
 
 class GarbledLine(LinkTimeout):

@@ -12,6 +12,8 @@ from damaged_port import DamagedPort, Faults
 from firmware_support import INPUTS, SOURCES, logits_of, states_of
 from host_rig import HostRig
 from kernel_support import random_artefact
+from link_inputs import spoil
+from test_firmware_link import Link
 
 from hil.codegen import emit_c
 from hil.errors import (
@@ -23,6 +25,7 @@ from hil.errors import (
     ProtocolError,
     RigNotFound,
     UnexpectedReset,
+    WrongSpeed,
 )
 from hil.experiment.listen import run_stream
 from hil.link.audio import listen
@@ -162,67 +165,78 @@ def frames(rng):
     ]
 
 
-def spoil(rng, data):
-    """One to four damages: a bit, a lost byte, a byte too many, two bytes exchanged, an end torn off."""
-    out = bytearray(data)
-    for _ in range(rng.randint(1, 4)):
-        at = rng.randrange(len(out))
-        how = rng.randrange(5)
-        if how == 0:
-            out[at] ^= 1 << rng.randrange(8)
-        elif how == 1 and len(out) > 2:
-            del out[at]
-        elif how == 2:
-            out.insert(at, rng.randrange(256))
-        elif how == 3:
-            other = rng.randrange(len(out))
-            out[at], out[other] = out[other], out[at]
-        elif at > 1:
-            del out[at:]
-    return bytes(out)
-
-
-def test_a_hundred_thousand_damaged_frames_without_an_undetected_error():
-    """Of 100,000 damaged frames none comes out as another frame than was sent."""
+def test_a_hundred_thousand_damaged_frames_without_an_undetected_error(tmp_path):
+    """Of 100,000 damaged frames none comes out as another frame than was sent, of neither side's receiver."""
     rng = random.Random(11)
     originals = frames(rng)
-    receiver, undetected, intact = Receiver(), 0, 0
+    receiver, device, undetected, intact = Receiver(), Link(tmp_path), 0, 0
     for i in range(DAMAGED_FRAMES):
         original = originals[rng.choice((rng.randrange(4), rng.randrange(6, 100), rng.randrange(6, 100)))]
         if i % 500 == 0:
             original = originals[5]
-        for item in receiver.feed(b"\0" + spoil(rng, encode_frame(original)) + b"\0"):
-            if isinstance(item, Frame):
-                same = (item.kind, item.seq, item.flags, item.body) == (
-                    original.kind, original.seq, original.flags, original.body,
-                )  # fmt: skip
-                undetected += not same
-                intact += same  # damage to a delimiter, or that undid itself
+        data = b"\0" + spoil(rng, encode_frame(original)) + b"\0"
+        whole = bytes((original.kind, original.seq, original.credit, original.flags)) + original.body
+        got = [item for item in receiver.feed(data) if isinstance(item, Frame)]
+        bytes_got = [bytes((item.kind, item.seq, item.credit, item.flags)) + item.body for item in got]
+        on_device = [item for item in device.receive(data) if isinstance(item, bytes)]
+        undetected += sum(item != whole for item in (*bytes_got, *on_device))
+        intact += len(got)  # damage to a delimiter, or that undid itself
+        assert bytes_got == on_device
     assert undetected == 0
     assert receiver.bad_frames > DAMAGED_FRAMES // 2
     assert intact < DAMAGED_FRAMES // 4
 
 
-def test_the_wrong_speed_has_its_own_error(tmp_path):
-    """The host at another speed than the chip sees bytes and no frame; back at the right one all is well."""
+@pytest.fixture(scope="module")
+def small_firmware(tmp_path_factory):
+    """`SOURCES` for the emulated chip."""
     from hil.chips import chip
     from hil.firmware import compile_firmware, find_compiler
-    from hil.rig import load_rig, load_rig_file
+    from hil.rig import load_rig_file
 
-    file = load_rig_file("emulator")
-    firmware = compile_firmware(
-        SOURCES, chip=chip(file.chip), board=file.board, compiler=find_compiler(None), optimize="2", out=tmp_path
+    file, out = load_rig_file("emulator"), tmp_path_factory.mktemp("small")
+    return compile_firmware(
+        SOURCES, chip=chip(file.chip), board=file.board, compiler=find_compiler(None), optimize="2", out=out
     )
+
+
+def left_at(rig, baud):
+    """The port of a chip that an earlier run has left at another speed, opened anew."""
+    device = rig.open()
+    device.hello()
+    device.conversation.ask(Kind.BAUD, Kind.ACK, baud=baud)
+    device.close()
+    again = rig.open()
+    again.conversation.timeout_s = 0.3
+    return again
+
+
+@pytest.mark.parametrize("baud", [57_600, 500_000])
+def test_the_wrong_speed_has_its_own_error(small_firmware, baud):
+    """The error names both speeds and sets the chip back, so that the next run is healthy."""
+    from hil.rig import load_rig
+
     with load_rig("emulator", fast_load=True) as rig:
-        rig.flash(firmware)
-        device = rig.open()
-        device.hello()
-        device.conversation.timeout_s = 0.3
-        device.conversation.ask(Kind.BAUD, Kind.ACK, baud=57_600)
-        with pytest.raises(LinkTimeout):
+        rig.flash(small_firmware)
+        device = left_at(rig, baud)
+        with pytest.raises(WrongSpeed, match=f"no answer at 115200 baud, but at {baud}: .* set to 115200") as caught:
             device.hello()
-        device.conversation.set_speed(57_600)
+        assert (caught.value.asked, caught.value.found) == (115_200, baud)
         device.hello()
+        assert run_once(device, np.ones((4, INPUTS), np.int16)) == "intact"
+
+
+def test_a_speed_that_nobody_tries_is_silence(small_firmware):
+    """The chip at 250,000 baud: LinkTimeout, asked four times; at the right speed all is well."""
+    from hil.rig import load_rig
+
+    with load_rig("emulator", fast_load=True) as rig:
+        rig.flash(small_firmware)
+        device = left_at(rig, 250_000)
+        with pytest.raises(LinkTimeout, match=r"Check power and baud rate.* asked 4 times; damaged frames so far: 0"):
+            device.hello()
+        device.conversation.set_speed(250_000)
+        assert device.hello().baud == 250_000
 
 
 def test_bytes_without_a_frame_are_said_to_be_garbled(rig):
@@ -290,7 +304,7 @@ def test_a_reset_in_mid_stream(tmp_path):
 
 
 def test_every_error_of_a_line_has_its_own_name():
-    """Wrong speed, port in use, no port, vanished port, silence, reset: six classes, one tree."""
-    names = {GarbledLine, PortBusy, RigNotFound, PortLost, LinkTimeout, UnexpectedReset}
-    assert len({name.__name__ for name in names}) == 6
+    """Wrong speed, noise, port in use, no port, vanished port, silence, reset: seven classes, one tree."""
+    names = {WrongSpeed, GarbledLine, PortBusy, RigNotFound, PortLost, LinkTimeout, UnexpectedReset}
+    assert len({name.__name__ for name in names}) == 7
     assert all(issubclass(name, HilError) for name in names)

@@ -100,30 +100,37 @@ class Conversation:
         return Frame(kind, self._seq, credit=1, flags=Flag.LAST, body=body)
 
     def exchange(
-        self, request: Frame, want: Kind, count: int = 1, first: int = 0, *, extra_s: float = 0.0
+        self,
+        request: Frame,
+        want: Kind,
+        count: int = 1,
+        first: int = 0,
+        *,
+        extra_s: float = 0.0,
+        repeats: int = REPEATS,
     ) -> list[Frame]:
         """
-        Send until ``count`` answers are complete, at most 1 + `REPEATS` times.
+        Send until ``count`` answers are complete, at most 1 + ``repeats`` times.
 
         STEP frames are collected by their step (``first`` and up), so that what an earlier answer has left over is
         not taken twice.
         """
         got: dict[int, Frame] = {}
-        for attempt in range(1 + REPEATS):
+        for attempt in range(1 + repeats):
             self.repetitions += attempt > 0
             self.send(request)
             try:
                 self._collect(request, want, count, first, got, self.timeout_s + extra_s)
-            except LinkTimeout:
-                if attempt == REPEATS:
-                    raise
+            except LinkTimeout as error:
+                if attempt == repeats:
+                    raise error.counted(1 + repeats, self.receiver.bad_frames) from None
                 continue
             if len(got) == count:
                 self._seq = (request.seq + 1) % 256
                 return [got[first + i] for i in range(count)]
         raise ProtocolError(
             f"{self.rig}: the answer to {request.name} had {len(got)} of {count} {want.name} frames, "
-            f"{1 + REPEATS} times in a row ({self.receiver.bad_frames} damaged frames). "
+            f"{1 + repeats} times in a row ({self.receiver.bad_frames} damaged frames). "
             f"Check the cable, or use a lower baud rate."
         )
 
@@ -230,6 +237,11 @@ class Conversation:
                 self.frames.append(("<", item))
                 self._frames += 1
                 self._arrived.append(item)
+
+    @property
+    def baud(self) -> int:
+        """The host's side's speed."""
+        return int(self._port.baudrate)
 
     def set_speed(self, baud: int) -> None:
         """Change the host's side of the line."""

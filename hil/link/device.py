@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import serial
 
-from hil.errors import ProtocolError, UsageError, WrongFirmware
+from hil.errors import LinkTimeout, ProtocolError, UsageError, WrongFirmware
 from hil.link.codec import Frame
 from hil.link.conversation import Conversation
 from hil.link.schema import MAX_BODY, PROTOCOL_VERSION, Crash, Detail, Kind
+from hil.link.speed import say_if_other_speed
 from hil.trace import INNER_CELLS, AnyLayerTrace, Tier, Trace
 
 BENCH_CALL_S = 1.0
@@ -154,10 +155,16 @@ class Device:
 
         Raises:
             WrongFirmware: Another protocol, build or artefact answers.
+            WrongSpeed: It answers, at another line speed.
         """
         self._talk.restart()
         self._hello = None
-        (frame,) = self._talk.exchange(self._talk.request(Kind.HELLO, protocol=PROTOCOL_VERSION), Kind.IS_HELLO)
+        request = self._talk.request(Kind.HELLO, protocol=PROTOCOL_VERSION)
+        try:
+            (frame,) = self._talk.exchange(request, Kind.IS_HELLO)
+        except LinkTimeout:
+            say_if_other_speed(self._talk)
+            raise
         self._require("protocol", str(PROTOCOL_VERSION), str(frame.body[0]) if frame.body else "none")
         values = self._talk.fields(frame)
         number = b"".join(int(word).to_bytes(4, "big") for word in values.pop("serial")).hex()

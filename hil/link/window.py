@@ -68,9 +68,9 @@ def _take(talk: Conversation, under_way: dict[int, _UnderWay], want: Kind) -> No
     oldest = next(iter(under_way.values()))
     try:
         frame = talk.next(oldest.deadline, want.name)
-    except LinkTimeout:
+    except LinkTimeout as error:
         if oldest.attempts > REPEATS:
-            raise
+            raise error.counted(oldest.attempts, talk.receiver.bad_frames) from None
         _repeat(talk, [oldest])
         return
     entry = under_way.get(frame.seq)
