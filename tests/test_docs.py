@@ -94,6 +94,9 @@ def test_the_links_numbers_are_those_of_the_schema():
     assert f"{schema.MAX_BODY} bytes" in text
     assert f"{schema.MAX_REPLY} bytes" in text
     assert f"{schema.FRAME_TAG:02X}" in text
+    assert f"up to {schema.WINDOW} of them" in text
+    assert f"{schema.MAX_STREAM_LINE} bytes" in text
+    assert f"{schema.MAX_STREAM_REPLY} encoded" in text
 
 
 def test_shipped_folders_are_there():
