@@ -361,6 +361,8 @@ class Recipe:
         """
         values = dataclasses.asdict(self)
         del values["data"]["folder"], values["stream"], values["build"]["kernel"], values["build"]["layers"]
+        if not self.features.running:
+            del values["features"]["running"]  # recipes without it keep the hash that they had before there was one
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 

@@ -17,7 +17,7 @@ from hil.chips import chip
 from hil.clip import Clip
 from hil.codegen import emit_c
 from hil.errors import DeviceRefusal, UsageError
-from hil.experiment.listen import listening_of, run_clips, run_stream
+from hil.experiment.listen import listening_of, run_clips, run_stream, whole_window
 from hil.experiment.progress import Quiet
 from hil.features import extract
 from hil.firmware import compile_firmware, find_compiler
@@ -242,6 +242,18 @@ def test_recipe_of_a_stream():
     assert listening == Listening(9, 2, smooth=4, hold=2, margin_q15=8192, quiet=(1,))
     with pytest.raises(UsageError, match="the model has no 'nothing'"):
         listening_of(StreamRecipe(quiet=("nothing",)), ARTEFACT)
+
+
+def test_a_recording_shorter_than_a_window_is_decided_about(host_device):
+    """One sample short of a window: silence is put after it, as after a clip; a whole window stays as it is."""
+    needed = 8 * 128 + 256
+    for size in (needed - 1, needed):
+        samples = whole_window(sound(size), ARTEFACT.frontend, Listening(9, 9))
+        stream = run_stream(ARTEFACT, "short", samples, Listening(9, 9), host_device)
+        assert samples.size == needed
+        assert stream.exact
+        assert [d.frame for d in stream.decisions] == [8]
+    assert whole_window(sound(needed + 1), ARTEFACT.frontend, Listening(9, 9)).size == needed + 1
 
 
 def test_too_short_a_recording_is_refused(host_device):

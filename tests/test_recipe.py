@@ -58,3 +58,5 @@ def test_the_hash_follows_values_not_layout(tmp_path):
     plain = load_recipe(write(tmp_path, MINIMAL)).sha256()
     assert load_recipe(write(tmp_path, "# comment\n" + MINIMAL + "[train]\nepochs = 30\n")).sha256() == plain
     assert load_recipe(write(tmp_path, MINIMAL + "[train]\nepochs = 31\n")).sha256() != plain
+    assert load_recipe(write(tmp_path, MINIMAL + "[features]\nrunning = 0\n")).sha256() == plain
+    assert load_recipe(write(tmp_path, MINIMAL + "[features]\nrunning = 6\n")).sha256() != plain

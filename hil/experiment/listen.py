@@ -154,6 +154,14 @@ def run_stream(
     return Stream(name, fe, tuple(decisions), expected, len(got), int(same.sum()), first and f"{name}: {first}")
 
 
+def whole_window(samples: Samples, frontend: FrontEnd, listening: Listening) -> Samples:
+    """A recording that is shorter than a window, with silence after it as a clip has; a longer one as it is."""
+    needed = (listening.frames - 1) * frontend.hop + frontend.window
+    if samples.size >= needed:
+        return samples
+    return padded(samples, frontend.window, frontend.hop, listening.frames)
+
+
 def _first_difference(
     got: npt.NDArray[np.int16],
     want: npt.NDArray[np.int16],

@@ -8,7 +8,7 @@ from pathlib import Path
 from hil.artefact import Artefact, load_artefact
 from hil.errors import UsageError
 from hil.experiment.device_stages import RigName, make_firmware, opened_rig
-from hil.experiment.listen import AudioRun, Stream, listening_of, run_clips, run_stream
+from hil.experiment.listen import AudioRun, Stream, listening_of, run_clips, run_stream, whole_window
 from hil.experiment.run import connect
 from hil.experiment.stages import ARTEFACT, DATA
 from hil.experiment.workspace import Workspace
@@ -58,7 +58,7 @@ def run_inputs(
         show: Called with the model, the file's name and what each part of it gave, as it comes.
 
     Raises:
-        UsageError: A file cannot be used, or is shorter than one frame.
+        UsageError: A file cannot be used.
         HilError: As `make_audio_run`.
     """
     from hil.datasets.audio import read_sounds
@@ -77,8 +77,11 @@ def run_inputs(
         rig.stream()
         for path, samples in zip(files, sounds, strict=True):
             assert samples is not None
+            heard = whole_window(samples, artefact.frontend, listening)
+            if heard.size > samples.size:
+                ws.progress.say(f"{path}: shorter than a window; silence is put after it")
             streams.append(
-                run_stream(artefact, str(path), samples, listening, device, _shower(show, artefact, str(path)))
+                run_stream(artefact, str(path), heard, listening, device, _shower(show, artefact, str(path)))
             )
     return streams
 
