@@ -120,8 +120,8 @@ def show_link_bench(ws: Workspace, rig_name: RigName, compiler: str | None, baud
 def _show_speed(speed: LinkSpeed) -> None:
     Console().print(
         f"link: {speed.bytes_per_s:,.0f} payload bytes a second each way at {speed.baud:,} baud, {speed.share:.1%} of "
-        f"the line's {speed.limit_bytes_per_s:,.0f}; {speed.repetitions} requests sent again, {speed.overruns} bytes "
-        f"lost in the device ({speed.tier.value})",
+        f"the line's {speed.limit_bytes_per_s:,.0f} (slowest part {speed.slowest_bytes_per_s:,.0f}); "
+        f"{speed.repetitions} requests sent again, {speed.overruns} bytes lost in the device ({speed.tier.value})",
         highlight=False,
         soft_wrap=True,
     )
