@@ -11,6 +11,7 @@
 #include "kernels/byte_dense.h"
 #include "kernels/dense.h"
 #include "kernels/embedded_gru.h"
+#include "kernels/event_gru.h"
 #include "kernels/float_gru.h"
 #include "kernels/float_lstm.h"
 #include "kernels/float_math.h"
@@ -21,7 +22,7 @@
 #include "kernels/softsign.h"
 
 enum operation { SOFTSIGN, EMBEDDED_GRU, DENSE_RELU, DENSE_LINEAR, READOUT_SUM, FLOAT_FUNCTION, FLOAT_GRU, LIMITS,
-    FLOAT_LSTM, GATES, GRU8, BYTE_DENSE_RELU, BYTE_DENSE_LINEAR };
+    FLOAT_LSTM, GATES, GRU8, BYTE_DENSE_RELU, BYTE_DENSE_LINEAR, EVENT_GRU };
 
 static void *allocate(size_t bytes)
 {
@@ -279,6 +280,41 @@ static void run_gru8(void)
     free(state.acc_q22), free(state.h_q15), free(state.h_before_q15), free(h);
 }
 
+/* The first y is given as a list, as a step before would have left it. */
+static void run_event_gru(void)
+{
+    const uint32_t inputs = take_u32(), units = take_u32(), steps = take_u32(), most = inputs > units ? inputs : units;
+    struct event_gru layer = {.gru = take_gru8(inputs, units)};
+    int16_t *const threshold = take(units, 2), *const h = take(units, 2), *const y = take(units, 2);
+    uint16_t *const where = allocate(2 * most);
+    for (uint32_t i = 0; i < most; i++) {
+        where[i] = (uint16_t)(4 * i);
+    }
+    layer.threshold_q15 = threshold;
+    layer.where = where;
+    struct event *end;
+    const struct event_gru_state state = {
+        allocate(sizeof(struct event) * (inputs + 1)), allocate(sizeof(struct event) * (units + 1)), &end,
+        allocate(4 * gru8_sums(units)), allocate(2 * units), allocate(2 * units), allocate(2 * units)};
+    event_gru_reset(&layer, &state);
+    for (uint32_t i = 0; i < units; i++) {
+        state.h_q15[i] = h[i];
+    }
+    *state.y_end = events_append(state.y_list, y, units, where);
+    for (uint32_t t = 0; t < steps; t++) {
+        int16_t *x = take(inputs, 2);
+        event_gru_step(&layer, x, &state);
+        give_gru8_sums(state.acc_q22, units);
+        give(state.y_q15, units, 2);
+        give(state.h_q15, units, 2);
+        free(x);
+    }
+    drop_gru8(&layer.gru);
+    free(threshold), free(h), free(y), free(where);
+    free(state.x_list), free(state.y_list), free(state.acc_q22);
+    free(state.h_q15), free(state.h_before_q15), free(state.y_q15);
+}
+
 static void run_byte_dense(enum operation operation)
 {
     const uint32_t inputs = take_u32(), outputs = take_u32();
@@ -319,6 +355,7 @@ int main(void)
         case FLOAT_LSTM: run_float_lstm(); break;
         case GATES: run_gates(); break;
         case GRU8: run_gru8(); break;
+        case EVENT_GRU: run_event_gru(); break;
         case BYTE_DENSE_RELU:
         case BYTE_DENSE_LINEAR: run_byte_dense((enum operation)operation); break;
         default: abort();

@@ -17,6 +17,7 @@ from hil.artefact import (
     DenseLayer,
     EmbeddedGruLayer,
     EventEmbeddedGruLayer,
+    EventGruLayer,
     FrontEnd,
     Gru8Layer,
     Rows,
@@ -35,7 +36,7 @@ FIRMWARE = resource("firmware")
 WARNINGS = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g"]
 SOFTSIGN, EMBEDDED_GRU, DENSE_RELU, DENSE_LINEAR, READOUT_SUM, FLOAT_FUNCTION, FLOAT_GRU, LIMITS = range(8)
-FLOAT_LSTM, GATES, GRU8, BYTE_DENSE_RELU, BYTE_DENSE_LINEAR = range(8, 13)
+FLOAT_LSTM, GATES, GRU8, BYTE_DENSE_RELU, BYTE_DENSE_LINEAR, EVENT_GRU = range(8, 14)
 FLOAT_FUNCTIONS = ("float_exp", "float_tanh", "float_sigmoid")
 
 
@@ -173,6 +174,14 @@ class Kernels:
         step = np.dtype([("acc", np.int32, 4 * units), ("before", np.int16, units), ("h", np.int16, units)])
         out = self._ask(GRU8, [inputs, units, steps], [*packed_gru8(layer), h, x], (step, (steps,)))[0]
         return tuple(out[name].reshape(steps, -1) for name in ("acc", "before", "h"))
+
+    def event_gru(self, x, y, h, layer):
+        """x [T, D] -> acc [T, 4H], y [T, H], h [T, H]."""
+        (steps, inputs), units = x.shape, h.size
+        step = np.dtype([("acc", np.int32, 4 * units), ("y", np.int16, units), ("h", np.int16, units)])
+        arrays = [*packed_gru8(layer), layer.threshold_q15, h, y, x]
+        out = self._ask(EVENT_GRU, [inputs, units, steps], arrays, (step, (steps,)))[0]
+        return tuple(out[name].reshape(steps, -1) for name in ("acc", "y", "h"))
 
     def byte_dense(self, u, rows, activation):
         operation, dtype = (BYTE_DENSE_RELU, np.int16) if activation == "relu" else (BYTE_DENSE_LINEAR, np.int32)
@@ -346,3 +355,9 @@ def random_gru8_artefact(seed, hidden, *, inputs=5, dense=(6, 3), readout_shift=
             for layer in plain.dense
         ),
     )
+
+
+def random_event_gru(rng, inputs, units, *, extreme=False):
+    gru = random_gru8(rng, inputs, units, extreme=extreme)
+    threshold = rng.choice([1, 32767], units) if extreme else rng.integers(1, 12000, units)
+    return EventGruLayer(gru.gates, gru.candidate_x, gru.candidate_h, threshold.astype(np.int16))

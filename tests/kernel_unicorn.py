@@ -34,7 +34,7 @@ FUNCTIONS = (
     *("softsign_q15", "rows_sum", "embedded_gru_step", "dense_relu", "dense_linear"),
     *("readout_sum_add", "readout_sum_read"),
     *("float_exp", "float_tanh", "float_sigmoid", "float_gru_step", "float_lstm_step"),
-    *("gates_tanh_q15", "gru8_step", "byte_dense_relu", "byte_dense_linear"),
+    *("gates_tanh_q15", "gru8_step", "event_gru_step", "byte_dense_relu", "byte_dense_linear"),
 )
 SCRIPT = """\
 ENTRY(reset_handler)
@@ -46,7 +46,7 @@ SECTIONS
 }
 """
 HEADERS = (
-    *("byte_dense", "dense", "embedded_gru", "float_gru", "float_lstm", "float_math", "gates", "gru8"),
+    *("byte_dense", "event_gru", "dense", "embedded_gru", "float_gru", "float_lstm", "float_math", "gates", "gru8"),
     *("readout_sum", "rows", "softsign"),
 )
 
@@ -187,6 +187,32 @@ class Armv6mKernels:
             groups = np.split(self._get(acc, np.int32, (sum(padded),)), np.cumsum(padded)[:-1])
             sums = np.concatenate([g[: r.outputs] for g, (r, _) in zip(groups, parts, strict=True)])
             out.append((sums, self._get(buffers[2], np.int16, (units,)), self._get(buffers[1], np.int16, (units,))))
+        return tuple(np.stack(part) for part in zip(*out, strict=True))
+
+    def event_gru(self, x, y, h, layer):
+        """x [T, D] -> acc [T, 4H], y [T, H], h [T, H]."""
+        self._next = HEAP
+        (steps, inputs), units = x.shape, h.size
+        parts = ((layer.gates, inputs), (layer.candidate_x, inputs), (layer.candidate_h, units))
+        where = self._put((4 * np.arange(max(inputs, units))).astype(np.uint16))
+        gru = b"".join(self._byte_rows(rows, columns) for rows, columns in parts) + struct.pack("<HH", inputs, units)
+        pointers = struct.pack("<II", self._put(layer.threshold_q15), where)
+        address = self._put(np.frombuffer(gru + pointers, np.uint8))
+        padded = [-(-rows.outputs // 4) * 4 for rows, _ in parts]
+        events = [event for i in np.flatnonzero(y) for event in (int(y[i]), 4 * int(i))]
+        y_list = self._put(np.array([*events, *[0] * (2 * units + 2 - len(events))], np.int32))
+        x_list, end = self._put(np.zeros(2 * inputs + 2, np.int32)), self._put(np.array([y_list + 4 * len(events)]))
+        acc = self._put(np.zeros(sum(padded), np.int32))
+        h_at, before, y_at = self._put(h), self._put(np.zeros_like(h)), self._put(y)
+        state = self._put(np.array((x_list, y_list, end, acc, h_at, before, y_at), np.uint32))
+        features = self._put(np.zeros(inputs, np.int16))
+        out = []
+        for step in range(steps):
+            self._uc.mem_write(features, x[step].tobytes())
+            self._call("event_gru_step", address, features, state)
+            groups = np.split(self._get(acc, np.int32, (sum(padded),)), np.cumsum(padded)[:-1])
+            sums = np.concatenate([g[: r.outputs] for g, (r, _) in zip(groups, parts, strict=True)])
+            out.append((sums, self._get(y_at, np.int16, (units,)), self._get(h_at, np.int16, (units,))))
         return tuple(np.stack(part) for part in zip(*out, strict=True))
 
     def byte_dense(self, u, rows, activation):

@@ -29,4 +29,13 @@ extern const struct inner_form inner_gru8;
  * is [H][2], `cell` its struct event_embedded_gru_state. */
 extern const struct inner_form inner_event_embedded_gru;
 
+/* EGRU: as of the int8 GRU, with y [H] before h [H]. `cell` of the layer is the following. */
+struct event_gru;
+struct event_gru_state;
+struct inner_event_gru_cell {
+    const struct event_gru *layer;
+    const struct event_gru_state *state;
+};
+extern const struct inner_form inner_event_gru;
+
 #endif

@@ -41,3 +41,18 @@ void byte_rows_finish(const struct byte_rows *rows, int32_t values_total, int32_
         mixed[3] = d - excess + (uint32_t)bias[3];
     }
 }
+
+#if !defined(__ARM_ARCH_6M__)
+void byte_rows_add_events(uint32_t *mixed, const uint32_t *codes, unsigned columns, const struct event *list,
+                          const struct event *end, unsigned blocks)
+{
+    for (; blocks != 0; blocks--, mixed += ROWS_BLOCK, codes += columns) {
+        for (const struct event *event = list; event != end; event++) {
+            const uint32_t word = codes[event->where / 4], value = (uint32_t)event->value_q15;
+            for (unsigned k = 0; k < ROWS_BLOCK; k++) {
+                mixed[k] += (word >> (8 * k)) * value;
+            }
+        }
+    }
+}
+#endif

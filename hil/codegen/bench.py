@@ -7,15 +7,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hil.artefact import ByteRows, EmbeddedGruLayer, Gru8Layer, Rows
-from hil.codegen.bench_kernel import STEPS, BenchKernel, Maker, choose, uniform
+from hil.artefact import EmbeddedGruLayer, Rows
+from hil.codegen.bench_gates import GATE_KERNELS
+from hil.codegen.bench_kernel import STEPS, BenchKernel, Maker, choose, on_q15, uniform
 from hil.codegen.bench_sound import SOUND_KERNELS
 from hil.codegen.c_text import buffer, constant, float_constant, hash_bytes
-from hil.codegen.gate_layers import gru8_part
-from hil.codegen.layers import Part, embedded_gru_part
+from hil.codegen.layers import embedded_gru_part
 from hil.codegen.model import MODEL_FILE
 from hil.errors import UsageError, suggest
-from hil.fixed import MAX_FAN_IN, WEIGHT_LEVELS_Q2, to_q15
+from hil.fixed import MAX_FAN_IN, WEIGHT_LEVELS_Q2
 from hil.layer_build import LayerBuild
 
 _TEXT = """\
@@ -140,31 +140,7 @@ def _embedded_gru(inputs: int, units: int, rng: random.Random) -> BenchKernel:
         shift=choose(rng, (2, 3, 4), (2 * units,)).astype(np.int8),
     )
     part = embedded_gru_part("bench_egru", EmbeddedGruLayer(rows), "embedded_gru_step_x", LayerBuild())
-    return _on_q15("embedded_gru_step", "kernels/embedded_gru.h", inputs, part, rng)
-
-
-def _on_q15(name: str, header: str, inputs: int, part: Part, rng: random.Random) -> BenchKernel:
-    """A layer whose input is a vector of Q15."""
-    stride = inputs + inputs % 2
-    x = np.zeros((STEPS, stride), np.int16)
-    x[:, :inputs] = to_q15(uniform(rng, STEPS * inputs, 0.99)).reshape(STEPS, inputs)
-    table = constant(f"{name}_inputs", x, "[STEPS][D] Q15, D rounded up to even: a step's x is aligned to 4")
-    return BenchKernel(header, "int16_t", stride, table + part.definitions, part.run)
-
-
-def _gru8(inputs: int, units: int, rng: random.Random) -> BenchKernel:
-    H = units
-    gates, p, q = (_byte_rows(rng, *shape) for shape in ((2 * H, inputs + H), (H, inputs), (H, H)))
-    part = gru8_part("bench_gru8", Gru8Layer(gates, p, q), "gru8_step_x", LayerBuild())
-    return _on_q15("gru8_step", "kernels/gru8.h", inputs, part, rng)
-
-
-def _byte_rows(rng: random.Random, outputs: int, inputs: int) -> ByteRows:
-    return ByteRows(
-        weight_q7=choose(rng, range(-127, 128), (outputs, inputs)).astype(np.int8),
-        bias_q22=uniform(rng, outputs, 1 << 20).astype(np.int32),
-        shift=choose(rng, (10, 11, 12), (outputs,)).astype(np.int8),
-    )
+    return on_q15("embedded_gru_step", "kernels/embedded_gru.h", inputs, part, rng)
 
 
 def _float_gru(inputs: int, units: int, rng: random.Random) -> BenchKernel:
@@ -218,7 +194,7 @@ def _softsign(inputs: int, units: int, rng: random.Random) -> BenchKernel:
 
 _MAKERS: dict[str, Maker] = {
     "embedded_gru_step": _embedded_gru,
-    "gru8_step": _gru8,
+    **GATE_KERNELS,
     "float_gru_step": _float_gru,
     "float_lstm_step": _float_lstm,
     "float_exp": _float_function("float_exp", 8.0),

@@ -9,6 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from hil.codegen.c_text import constant
+from hil.codegen.layers import Part
+from hil.fixed import to_q15
+
 STEPS = 8
 """Inputs of each kernel, used in turn from reset on."""
 
@@ -75,3 +79,26 @@ def choose(rng: random.Random, values: Sequence[int], shape: tuple[int, ...]) ->
     """Elements of ``values``, the same in every version of Python."""
     picked = [values[int(rng.random() * len(values))] for _ in range(int(np.prod(shape)))]
     return np.array(picked, np.int64).reshape(shape)
+
+
+def on_q15(
+    name: str, header: str, inputs: int, part: Part, rng: random.Random, values: npt.NDArray[np.int16] | None = None
+) -> BenchKernel:
+    """
+    A layer whose input is a vector of Q15.
+
+    Args:
+        name: Of its C function.
+        header: Where that is declared.
+        inputs: D.
+        part: The layer; its input is ``<name>_x``.
+        rng: Of random inputs.
+        values: [STEPS, D] inputs; None: random ones.
+    """
+    stride = inputs + inputs % 2
+    x = np.zeros((STEPS, stride), np.int16)
+    if values is None:
+        values = to_q15(uniform(rng, STEPS * inputs, 0.99)).reshape(STEPS, inputs)
+    x[:, :inputs] = values
+    table = constant(f"{name}_inputs", x, "[STEPS][D] Q15, D rounded up to even: a step's x is aligned to 4")
+    return BenchKernel(header, "int16_t", stride, table + part.definitions, part.run)

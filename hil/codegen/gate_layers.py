@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from hil.artefact import ByteRows, DenseLayer, Gru8Layer
+import numpy as np
+
+from hil.artefact import ByteRows, DenseLayer, EventGruLayer, Gru8Layer
 from hil.codegen.byte_rows import byte_rows_constants, byte_rows_initializer
-from hil.codegen.c_text import buffer
+from hil.codegen.c_text import buffer, constant
 from hil.codegen.layers import Part
 from hil.codegen.layout import padded
 from hil.layer_build import LayerBuild
@@ -29,6 +31,40 @@ def gru8_part(name: str, layer: Gru8Layer, x: str, choice: LayerBuild) -> Part:
         result=f"{name}_h_q15",
         reset=f"gru8_reset(&{name}, &{name}_state);",
         inspect=f"{{{inputs}, {units}, {name}_acc_q22, NULL, {name}_h_q15, {name}_h_before_q15, &inner_gru8, &{name}}}",
+    )
+
+
+def event_gru_part(name: str, layer: EventGruLayer, x: str, choice: LayerBuild) -> Part:
+    """An EGRU layer on ``firmware/kernels/event_gru.c``; ``x`` is the expression of its input."""
+    inputs, units = layer.inputs, layer.units
+    where = 4 * np.arange(max(inputs, units), dtype=np.uint16)
+    definitions = (
+        f"/* {name}: EGRU, 8-bit weights, D = {inputs}, H = {units} */\n"
+        + _matrices(name, layer)
+        + constant(f"{name}_threshold_q15", layer.threshold_q15, "[H]")
+        + constant(f"{name}_where", where, "[max(D, H)] 4 times the column")
+        + buffer("struct event", f"{name}_x_list", inputs + 1, "[D + 1] inputs that are not 0")
+        + buffer("struct event", f"{name}_y_list", units + 1, "[H + 1] events of the last step")
+        + f"static struct event *{name}_y_end = {name}_y_list;\n"
+        + buffer("int32_t", f"{name}_acc_q22", sums(layer), "sums of the last step: r and z, p, q")
+        + buffer("int16_t", f"{name}_h_q15", units, "[H] state")
+        + buffer("int16_t", f"{name}_h_before_q15", units, "[H] state before the last step")
+        + buffer("int16_t", f"{name}_y_q15", units, "[H] events of the last step, 0 where a unit was silent")
+        + f"static const struct event_gru {name} = {{\n"
+        f"    .gru = {_initializer(name, layer)},\n"
+        f"    .threshold_q15 = {name}_threshold_q15,\n    .where = {name}_where,\n}};\n"
+        f"static const struct event_gru_state {name}_state = {{\n"
+        f"    .x_list = {name}_x_list,\n    .y_list = {name}_y_list,\n    .y_end = &{name}_y_end,\n"
+        f"    .acc_q22 = {name}_acc_q22,\n    .h_q15 = {name}_h_q15,\n    .h_before_q15 = {name}_h_before_q15,\n"
+        f"    .y_q15 = {name}_y_q15,\n}};\n"
+    )
+    return Part(
+        definitions,
+        run=f"event_gru_step(&{name}, {x}, &{name}_state);",
+        result=f"{name}_y_q15",
+        reset=f"event_gru_reset(&{name}, &{name}_state);",
+        inspect=f"{{{inputs}, {units}, {name}_acc_q22, NULL, {name}_h_q15, {name}_h_before_q15, &inner_event_gru, "
+        f"&(const struct inner_event_gru_cell){{&{name}, &{name}_state}}}}",
     )
 
 

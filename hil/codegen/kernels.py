@@ -18,12 +18,13 @@ from hil.artefact import (
     DenseLayer,
     EmbeddedGruLayer,
     EventEmbeddedGruLayer,
+    EventGruLayer,
     Gru8Layer,
     RecurrentLayer,
     Rows,
 )
 from hil.codegen.event_layers import event_embedded_gru_part
-from hil.codegen.gate_layers import byte_dense_part, gru8_part
+from hil.codegen.gate_layers import byte_dense_part, event_gru_part, gru8_part
 from hil.codegen.layers import ROWS_KERNELS, Part, dense_part, embedded_gru_part, pick
 from hil.errors import UsageError, suggest
 from hil.layer_build import Build, LayerBuild
@@ -43,6 +44,7 @@ RECURRENT: dict[type[RecurrentLayer], dict[str, RecurrentKernel]] = {
     EmbeddedGruLayer: dict.fromkeys(ROWS_KERNELS, embedded_gru_part),
     EventEmbeddedGruLayer: dict.fromkeys(("events", "reference"), _event_part),
     Gru8Layer: {"packed4": gru8_part},
+    EventGruLayer: {"events": event_gru_part},
 }
 """Kernels by name of each kind of recurrent layer, its own default first."""
 

@@ -27,6 +27,7 @@ _TEXT = """\
 #include "kernels/dense.h"
 #include "kernels/embedded_gru.h"
 #include "kernels/event_embedded_gru.h"
+#include "kernels/event_gru.h"
 #include "kernels/gru8.h"
 #include "kernels/readout_sum.h"
 
