@@ -18,7 +18,7 @@ from kernel_unicorn import Armv6mKernels, build_armv6m
 
 from hil.artefact import ByteRows, Gru8Layer
 from hil.codegen.byte_rows import pack_byte_codes
-from hil.codegen.tables import tanh_header
+from hil.codegen.tables import tanh_source
 from hil.errors import ToolError
 from hil.fixed import INT32_MAX, INT32_MIN
 from hil.quant import dense, run_twin
@@ -75,8 +75,8 @@ def assert_gru8_equals_its_twin(kernels, inputs, units, seed, steps, extreme, ex
 
 
 def test_the_committed_tanh_table_is_what_its_maker_writes():
-    """firmware/kernels/tanh_table.h is the output of hil.codegen.tables."""
-    assert (resource("firmware") / "kernels" / "tanh_table.h").read_text() == tanh_header()
+    """firmware/kernels/tanh_table.c is the output of hil.codegen.tables."""
+    assert (resource("firmware") / "kernels" / "tanh_table.c").read_text() == tanh_source()
 
 
 def test_tanh_and_sigmoid_equal_their_twins_for_every_value_within_8(host):

@@ -40,7 +40,7 @@ def tanh_q15(v_q13: Int) -> Int16:
         The shape of ``v_q13``, Q15, within 2**-14 of the real function.
 
     Twin:
-        ``tanh_q15`` in firmware/kernels/gates.c.
+        ``gates_tanh_q15`` in firmware/kernels/gates.h.
     """
     v = np.asarray(v_q13, np.int64)
     a = np.minimum(np.abs(v), TANH_LIMIT_Q13)
