@@ -34,7 +34,7 @@ FUNCTIONS = (
     *("softsign_q15", "rows_sum", "embedded_gru_step", "dense_relu", "dense_linear"),
     *("readout_sum_add", "readout_sum_read"),
     *("float_exp", "float_tanh", "float_sigmoid", "float_gru_step", "float_lstm_step"),
-    *("gates_tanh_q15", "gru8_step", "event_gru_step", "byte_dense_relu", "byte_dense_linear"),
+    *("call_gates_tanh", "gru8_step", "event_gru_step", "byte_dense_relu", "byte_dense_linear"),
 )
 SCRIPT = """\
 ENTRY(reset_handler)
@@ -55,6 +55,7 @@ def build_armv6m(folder, name, tree=FIRMWARE):
     """All kernels of `tree` as one program for the chip; by gcc or zig; raises `ToolError` if it is missing."""
     compiler = find_compiler(name)
     entry = "".join(f'#include "kernels/{header}.h"\n' for header in HEADERS)
+    entry += "int32_t call_gates_tanh(int32_t v);\nint32_t call_gates_tanh(int32_t v) { return gates_tanh_q15(v); }\n"
     keep = ", ".join(f"(void (*)(void)){function}" for function in FUNCTIONS)
     entry += f"void reset_handler(void);\nvoid (*const keep[])(void) = {{{keep}}};\n"
     entry += "void reset_handler(void) { for (unsigned i = 0; i < sizeof keep / sizeof *keep; i++) keep[i](); }\n"
@@ -166,7 +167,7 @@ class Armv6mKernels:
 
     def gates(self, v):
         """tanh of Q13."""
-        return np.array([self._call("gates_tanh_q15", int(value)) for value in v], np.uint32).astype(np.int32)
+        return np.array([self._call("call_gates_tanh", int(value)) for value in v], np.uint32).astype(np.int32)
 
     def gru8(self, x, h, layer):
         """x [T, D] -> acc [T, 4H], h_before [T, H], h [T, H]."""

@@ -2,6 +2,7 @@
 
 from hil.cells.embedded_gru import EmbeddedGRU
 from hil.cells.event_embedded_gru import EventEmbeddedGRU, EventSequence, Surrogate
+from hil.cells.event_gru import EventGRU, EventGruSequence
 from hil.cells.network import (
     Network,
     arrays_of,
@@ -16,6 +17,8 @@ from hil.cells.rows import QuantizedRows, RowFormat, bias_range, fake_quantize, 
 __all__ = [
     "EmbeddedGRU",
     "EventEmbeddedGRU",
+    "EventGRU",
+    "EventGruSequence",
     "EventSequence",
     "Network",
     "QuantizedRows",

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from hil.arithmetic import Real
-from hil.artefact import MAX_SHIFT, Artefact, ByteRows, DenseLayer, FrontEnd, Gru8Layer
+from hil.artefact import MAX_SHIFT, Artefact, ByteRows, DenseLayer, EventGruLayer, FrontEnd, Gru8Layer
 from hil.artefact.byte_layers import SUM_LIMIT, WEIGHT_LIMIT, largest_sums
 from hil.errors import UsageError
+from hil.fixed import INT16_MAX, Q15_ONE
 from hil.float_model import FloatModel
 
 GATE_SHIFT, DENSE_SHIFT = 10, 7
@@ -97,17 +98,39 @@ def quantize_gru8(
         name=name,
         labels=tuple(labels),
         frontend=frontend,
-        recurrent=tuple(_gru8_layer(model, f"recurrent.{i}", H) for i, H in enumerate(model.hidden)),
+        recurrent=tuple(_gru8_layer(model, f"recurrent.{i}") for i in range(len(model.hidden))),
         readout_shift=model.readout_shift,
         dense=(DenseLayer(dense[0], "relu"), DenseLayer(dense[1], "linear")),
         provenance=dict(provenance or {}),
     )
 
 
-def _gru8_layer(model: FloatModel, prefix: str, units: int) -> Gru8Layer:
-    parts = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    W, R, b, c = (model.arrays[f"{prefix}.{part}"].astype(np.float64) for part in parts)
-    gates = 2 * units
+def event_gru_layer(weight_ih: Real, weight_hh: Real, bias_ih: Real, bias_hh: Real, threshold: Real) -> EventGruLayer:
+    """
+    Round a layer of event-based GRU to 8-bit weights.
+
+    Args:
+        weight_ih: [3H, D], rows r, z, g; the others as `hil.cells.EventGRU`, form ``"threshold"``.
+        weight_hh: [3H, H].
+        bias_ih: [3H].
+        bias_hh: [3H].
+        threshold: [H]; rounded to Q15, at least one step and at most 1.0 less one.
+
+    Raises:
+        UsageError: Weights do not fit.
+    """
+    gru = _layer(weight_ih, weight_hh, bias_ih, bias_hh)
+    theta = np.clip(np.rint(np.asarray(threshold, np.float64) * Q15_ONE), 1, INT16_MAX).astype(np.int16)
+    return EventGruLayer(gru.gates, gru.candidate_x, gru.candidate_h, theta)
+
+
+def _gru8_layer(model: FloatModel, prefix: str) -> Gru8Layer:
+    return _layer(*(model.arrays[f"{prefix}.{part}"] for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")))
+
+
+def _layer(weight_ih: Real, weight_hh: Real, bias_ih: Real, bias_hh: Real) -> Gru8Layer:
+    W, R, b, c = (part.astype(np.float64) for part in (weight_ih, weight_hh, bias_ih, bias_hh))
+    gates = 2 * R.shape[1]
     return Gru8Layer(
         gates=quantize_byte_rows(np.hstack([W[:gates], R[:gates]]), b[:gates] + c[:gates], GATE_SHIFT),
         candidate_x=quantize_byte_rows(W[gates:], b[gates:], GATE_SHIFT),
