@@ -49,21 +49,28 @@ HEADERS = (
     *("byte_dense", "event_gru", "dense", "embedded_gru", "float_gru", "float_lstm", "float_math", "gates", "gru8"),
     *("readout_sum", "rows", "softsign"),
 )
+INLINED = """\
+#include "kernels/gates.h"
+int32_t call_gates_tanh(int32_t v);
+int32_t call_gates_tanh(int32_t v) { return gates_tanh_q15(v); }
+"""
+"""Functions of headers; in a file of their own, or the compiler sees that the array calls them by another type."""
 
 
 def build_armv6m(folder, name, tree=FIRMWARE):
     """All kernels of `tree` as one program for the chip; by gcc or zig; raises `ToolError` if it is missing."""
     compiler = find_compiler(name)
     entry = "".join(f'#include "kernels/{header}.h"\n' for header in HEADERS)
-    entry += "int32_t call_gates_tanh(int32_t v);\nint32_t call_gates_tanh(int32_t v) { return gates_tanh_q15(v); }\n"
+    entry += "int32_t call_gates_tanh(int32_t v);\n"
     keep = ", ".join(f"(void (*)(void)){function}" for function in FUNCTIONS)
     entry += f"void reset_handler(void);\nvoid (*const keep[])(void) = {{{keep}}};\n"
     entry += "void reset_handler(void) { for (unsigned i = 0; i < sizeof keep / sizeof *keep; i++) keep[i](); }\n"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "entry.c").write_text(entry)
+    (folder / "inlined.c").write_text(INLINED)
     (folder / "script.ld").write_text(SCRIPT)
     objects = []
-    for source in (folder / "entry.c", *sorted((tree / "kernels").glob("*.[cS]"))):
+    for source in (folder / "entry.c", folder / "inlined.c", *sorted((tree / "kernels").glob("*.[cS]"))):
         objects.append(str(folder / f"{source.name}.o"))
         more = ["-I", str(tree), "-Wno-cast-function-type"]
         run_tool(compiler.compile_command(str(source), objects[-1], "2", more), "compiling a kernel")

@@ -6,6 +6,7 @@ import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from hil.cells import EventGRU, Surrogate
+from hil.cells.event_gru import beta_thresholds
 from hil.errors import UsageError
 from hil.quant.gates import event_gru_step
 from hil.quant.quantize_bytes import event_gru_layer
@@ -129,10 +130,10 @@ def test_packed_sequences_are_each_run_alone(batch_first):
 @BOTH
 def test_true_gradients_agree_with_finite_differences(form):
     """Without a surrogate the step has derivative 0, which is right wherever no unit stands at its threshold."""
-    layer, x = make(form=form, surrogate=Surrogate(damping=0.0, support=1.0)), inputs()
+    layer, x = make(form=form, surrogate=Surrogate(damping=0.0, support=1.0)), inputs()[:5, :1]
     assert (layer.run(x).c - layer.threshold).abs().min() > 1e-4, "a unit so near would cross within the difference"
     parameters = [layer.weight_ih, layer.weight_hh, layer.bias_ih, layer.bias_hh, layer.threshold]
-    state = tuple(torch.full((N, H), v, dtype=torch.float64, requires_grad=True) for v in (0.1, 0.2))
+    state = tuple(torch.full((1, H), v, dtype=torch.float64, requires_grad=True) for v in (0.1, 0.2))
 
     def run(x, h, y, *values):
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "threshold")
@@ -236,7 +237,7 @@ def test_dropconnect_leaves_out_recurrent_weights_while_training():
 @pytest.mark.parametrize("mean", [0.01, 0.3, 0.8])
 def test_thresholds_begin_as_a_beta_distribution(mean):
     """Mean, and the variance of Beta(a, 3), of 20,000 draws; all within 0 and 1."""
-    theta = EventGRU(1, 20_000, threshold_mean=mean, generator=torch.Generator().manual_seed(1)).threshold.detach()
+    theta = beta_thresholds(20_000, mean, torch.Generator().manual_seed(1))
     a = 3 * mean / (1 - mean)
     assert theta.mean().item() == pytest.approx(mean, abs=0.005)
     assert theta.var().item() == pytest.approx(a * 3 / ((a + 3) ** 2 * (a + 4)), rel=0.1)

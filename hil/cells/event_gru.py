@@ -114,7 +114,7 @@ class EventGRU(nn.Module):
             for weight in (self.weight_ih, self.weight_hh):
                 for gate in weight.split(hidden_size):
                     nn.init.xavier_normal_(gate, gain, generator=generator)
-            self.threshold.copy_(_beta(hidden_size, threshold_mean, generator))
+            self.threshold.copy_(beta_thresholds(hidden_size, threshold_mean, generator))
 
     def forward(self, x: Tensor | PackedSequence, state: State | None = None) -> tuple[Tensor | PackedSequence, State]:
         """
@@ -220,7 +220,7 @@ def _fires(v: Tensor, surrogate: Surrogate) -> Tensor:
     return fired
 
 
-def _beta(count: int, mean: float, generator: torch.Generator | None) -> Tensor:
+def beta_thresholds(count: int, mean: float, generator: torch.Generator | None) -> Tensor:
     """Draws from Beta(a, 3): the product of ``U**(1 / (a + j))``, j = 0, 1, 2, of uniform U."""
     a = THRESHOLD_BETA * mean / (1 - mean)
     powers = 1 / (a + torch.arange(THRESHOLD_BETA, dtype=torch.float64))
