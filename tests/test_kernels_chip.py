@@ -119,7 +119,9 @@ def test_egru_step_is_forty_times_cheaper_than_the_float_step(measured):
     assert min(cycles["float_gru_step"]) >= REQUIRED_GAIN * max(cycles["embedded_gru_step"])
 
 
-@pytest.mark.parametrize("kernel", ["embedded_gru_step", "gru8_step", "event_gru_step", "float_gru_step", "float_lstm_step"])
+@pytest.mark.parametrize(
+    "kernel", ["embedded_gru_step", "gru8_step", "event_gru_step", "float_gru_step", "float_lstm_step"]
+)
 def test_the_documented_cycles_are_those_measured(measured, kernel):
     """docs/kernels.md is within 2 %."""
     compiler, cycles = measured
