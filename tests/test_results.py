@@ -85,12 +85,12 @@ def test_seeds_and_folds_are_trained_published_and_run_again(
     outcome = outcome_from_json((results / "results.json").read_text())
     assert (outcome.folds, outcome.seeds) == (("ann", "bob"), (1,))
     assert [run.clips for run in outcome.runs] == [70, 70]
-    assert outcome.models == ("float GRU", "float eGRU", "quantized eGRU")
+    assert outcome.models == ("float GRU", "int8 GRU", "float eGRU", "quantized eGRU")
     assert all(run.device_exact and run.device_clips == 3 and run.device_steps == 3 * 4 for run in outcome.runs)
     assert outcome.ratio == outcome.parameter_bytes["float GRU"] / outcome.parameter_bytes["quantized eGRU"] > 5
-    assert [d.model for d in outcome.differences] == ["float eGRU", "quantized eGRU"]
+    assert [d.model for d in outcome.differences] == ["int8 GRU", "float eGRU", "quantized eGRU"]
     assert all(d.low <= d.mean <= d.high and d.spread == "folds" for d in outcome.differences)
-    assert outcome.differences[1].mean == pytest.approx(
+    assert outcome.differences[-1].mean == pytest.approx(
         outcome.accuracy("quantized eGRU") - outcome.accuracy("float GRU")
     )
     assert "bit-exact 24 of 24 steps" in text

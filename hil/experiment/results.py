@@ -19,13 +19,14 @@ import numpy.typing as npt
 from hil.artefact import load_artefact
 from hil.clip import Clip
 from hil.errors import ToolError, UsageError
+from hil.experiment.baseline import GRU8, make_gru8
 from hil.experiment.device_stages import RigName, make_firmware, opened_rig
 from hil.experiment.feature_file import Features, load_features
 from hil.experiment.hashes import code_sha256, commit, version
 from hil.experiment.outcome import QUANTIZED, REFERENCE, Difference, Outcome, RunScore
 from hil.experiment.paired import bootstrap_interval, mean_difference, t_interval
 from hil.experiment.result import Result, result_from_json
-from hil.experiment.run import Background, run_on_rig
+from hil.experiment.run import GRU8_TITLE, Background, run_on_rig
 from hil.experiment.stages import (
     ARTEFACT,
     DATA,
@@ -192,6 +193,7 @@ def _run(recipe: Recipe, folder: Workspace, fold: str, seed: int, bench: Bench, 
         for name in (DATA, FEATURES, "data.manifest.json", "features.manifest.json"):
             _link(folder.path(name), ws.path(name))
         make_models(recipe, ws, quantized=True, jobs=jobs)
+        make_gru8(recipe, ws)
         features = load_features(ws.path(FEATURES))
         logits = _logits(ws, features.test)
         device = _on_rig(recipe, ws, features, bench) if bench.clips else None
@@ -211,6 +213,7 @@ def _run(recipe: Recipe, folder: Workspace, fold: str, seed: int, bench: Bench, 
     )
     sizes = {
         REFERENCE: load_float_model(ws.path(FLOAT_GRU)).parameter_bytes,
+        GRU8_TITLE: load_artefact(ws.path(GRU8)).parameter_bytes,
         FLOAT_EGRU_TITLE: load_float_model(ws.path(FLOAT_EGRU)).parameter_bytes,
         QUANTIZED: artefact.parameter_bytes,
     }
@@ -226,13 +229,14 @@ def _link(there: Path, here: Path) -> None:
 
 
 def _logits(ws: Workspace, test: FeatureSet) -> dict[str, Logits]:
-    """Of each model on the test set, [N, O]; those of the quantized eGRU come from its twin."""
+    """Of each model on the test set, [N, O]; those of the int8 GRU and the quantized eGRU come from their twins."""
     seen = np.load(ws.path(logits_file(QUANTIZED_MODEL)), allow_pickle=False)
     twin = run_twin_batch(load_artefact(ws.path(ARTEFACT)), test.x) / Q15_ONE
     if not np.array_equal(seen, twin):
         raise ToolError(f"{ws.path(ARTEFACT)}: its twin gives other outputs than the quantized network in training did")
     return {
         REFERENCE: np.load(ws.path(logits_file(FLOAT_GRU)), allow_pickle=False),
+        GRU8_TITLE: run_twin_batch(load_artefact(ws.path(GRU8)), test.x) / Q15_ONE,
         FLOAT_EGRU_TITLE: np.load(ws.path(logits_file(FLOAT_EGRU)), allow_pickle=False),
         QUANTIZED: twin,
     }
@@ -300,7 +304,7 @@ def _outcome(
         runs=tuple(run.score for fold in runs for run in fold),
         differences=tuple(_difference(model, runs) for model in first.right if model != REFERENCE),
         parameter_bytes=first.bytes,
-        epochs={REFERENCE: total, FLOAT_EGRU_TITLE: recipe.train.epochs, QUANTIZED: total},
+        epochs={REFERENCE: total, GRU8_TITLE: total, FLOAT_EGRU_TITLE: recipe.train.epochs, QUANTIZED: total},
         rig=first.rig,
         tier=first.tier,
         hashes=hashes,

@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from hil.experiment.outcome import QUANTIZED, REFERENCE, Difference, Outcome
-from hil.report.plots import BLUE, GREEN, ORANGE, PURPLE
+from hil.report.plots import BLUE, GREEN, ORANGE, PURPLE, RED
 
 BEGIN, END = "<!-- results: made by `hil results`, do not edit -->", "<!-- end of results -->"
-_COLOURS = {REFERENCE: PURPLE, "float eGRU": ORANGE, QUANTIZED: BLUE}
+_COLOURS = {REFERENCE: PURPLE, "int8 GRU": RED, "float eGRU": ORANGE, QUANTIZED: BLUE}
 
 
 def print_outcome(outcome: Outcome, console: Console) -> None:
