@@ -1,5 +1,6 @@
 """The event-based GRU: C on host and chip equals the twin; only what is not silent is visited."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kernel_support import (
+    FIRMWARE,
     TESTS,
     Kernels,
     build_program,
@@ -15,10 +17,11 @@ from kernel_support import (
     random_gru8_artefact,
     random_q15,
 )
-from kernel_unicorn import Armv6mKernels, build_armv6m
+from kernel_unicorn import Armv6mKernels, KernelFault, build_armv6m
 
 from hil.artefact import EventGruLayer
 from hil.errors import ToolError
+from hil.firmware import find_compiler
 from hil.quant import run_twin
 from hil.quant.gates import event_gru_step, gru8_step
 
@@ -129,3 +132,87 @@ def test_generated_event_gru_model_equals_the_twin(tmp_path, hidden):
     assert not speaks.all()
     assert isinstance(artefact.recurrent[0], EventGruLayer)
     assert host_differences(tmp_path, artefact, features, trace) == []
+
+
+# Kernel, what stands there, what the mutant has instead.
+MUTANTS = {
+    "rounding of a pre-activation": ("gates.h", "fixed_shift_round(acc_q22, shift)", "(acc_q22 >> shift)"),
+    "rounding of a product with a gate": ("gates.h", "+ (1 << 14)) >> 15", "+ (1 << 13)) >> 15"),
+    "rounding of the table": ("gates.h", "(1u << (GATES_TANH_BITS - 1))", "0u"),
+    "sign of tanh": ("gates.h", "return v_q13 < 0 ? -(int32_t)y", "return v_q13 < -9 ? -(int32_t)y"),
+    "sigmoid without its half": ("gates.h", "+ (1 << 15)) >> 1", "+ (1 << 15)) >> 2"),
+    "gates exchanged": ("gru8_unit.h", "u.z_q15, h_q15 - u.g_q15", "u.r_q15, h_q15 - u.g_q15"),
+    "reset gate left out": ("gru8_unit.h", "gates_times_q15(u.r_q15, q_q12)", "q_q12"),
+    "code of zero": ("byte_rows.h", "#define BYTE_ROWS_ZERO 128u", "#define BYTE_ROWS_ZERO 127u"),
+    "the byte above": ("byte_rows.c", "a - (b << 8)", "a"),
+    "fires at its threshold": ("event_gru.c", "if (c > layer", "if (c >= layer"),
+    "keeps what it sent": ("event_gru.c", "c -= layer->threshold_q15[i];", ""),
+    "events of the step before last": ("event_gru.c", "*state->y_end = list;", "*state->y_end = state->y_list;"),
+    "a total without the inputs": ("event_gru.c", "x_total + y_total", "y_total"),
+}
+
+
+@pytest.fixture(scope="module")
+def victim():
+    """A model and an input that every mutant must disturb: some unit stands exactly at its threshold once."""
+    artefact = event_artefact(13, (6, 5), inputs=6, dense=(5, 4))
+    features = random_q15(np.random.default_rng(12), (40, artefact.inputs))
+    layer = artefact.recurrent[0]
+    c = event_gru_step(features[0], np.zeros(6, np.int16), np.zeros(6, np.int16), layer).c_q15
+    threshold = layer.threshold_q15.copy()
+    unit = int(np.argmax(c))
+    threshold[unit] = c[unit]
+    artefact = replace(artefact, recurrent=(replace(layer, threshold_q15=threshold), artefact.recurrent[1]))
+    return artefact, features, run_twin(artefact, features, detail=True)
+
+
+def test_the_unchanged_sources_pass_the_comparison(tmp_path, victim):
+    """What catches the mutants finds nothing without them."""
+    assert host_differences(tmp_path, *victim) == []
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_planted_mutant_is_caught(tmp_path, victim, name):
+    """One wrong constant, rounding, gate or list in the C is a difference from the twin, or a sanitizer's finding."""
+    file, old, new = MUTANTS[name]
+    tree = tmp_path / "firmware"
+    shutil.copytree(FIRMWARE, tree)
+    path = tree / "kernels" / file
+    text = path.read_text()
+    assert text.count(old) >= 1, f"{file} has no {old!r}"
+    path.write_text(text.replace(old, new))
+
+    try:
+        differences = host_differences(tmp_path / "build", *victim, tree=tree)
+    except AssertionError as finding:  # of a sanitizer: the program ended
+        differences = [str(finding)]
+    assert differences != []
+
+
+CHIP_MUTANTS = {
+    "shift": ("byte_rows_armv6m.S", "lsrs    r0, r5, #16", "lsrs    r0, r5, #15"),
+    "sum of another row": ("byte_rows_armv6m.S", "add     r10, r0", "add     r9, r0"),
+    "row of words": ("byte_rows_armv6m.S", "lsls    r2, r2, #2", "lsls    r2, r2, #1"),
+    "register of the caller": ("byte_rows_armv6m.S", "mov     r11, r7\n    pop", "mov     r10, r7\n    pop"),
+    "an odd list not filled up": ("event_gru.c", "if ((end - list) & 1)", "if ((end - list) & 2)"),
+}
+
+
+@pytest.mark.parametrize("name", [None, *CHIP_MUTANTS])
+def test_mutant_on_the_chip_is_caught(tmp_path, name):
+    """What only the assembly shows: a difference or a fault; without a mutant there is neither."""
+    tree = tmp_path / "firmware"
+    shutil.copytree(FIRMWARE, tree)
+    if name:
+        file, old, new = CHIP_MUTANTS[name]
+        path = tree / "kernels" / file
+        assert path.read_text().count(old) == 1
+        path.write_text(path.read_text().replace(old, new))
+    kernels = Armv6mKernels(build_armv6m(tmp_path, find_compiler().name, tree))
+    try:
+        assert_equals_its_twin(kernels, 7, 6, 4, seed=9, extreme=False, share=0.5)
+    except (KernelFault, AssertionError):
+        caught = True
+    else:
+        caught = False
+    assert caught == (name is not None)

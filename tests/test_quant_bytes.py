@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from host_rig import HostRig
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_support import random_gru8_artefact
@@ -13,11 +14,13 @@ from test_quant_quantize import FRONTEND, LABELS, make_float_model
 from hil.artefact import ByteRows, EventGruLayer, artefact_from_bytes
 from hil.artefact.byte_layers import SUM_LIMIT, largest_sums
 from hil.cli import main
+from hil.codegen import emit_c
 from hil.errors import ArtefactError, UsageError
 from hil.experiment.baseline import GRU8, baseline, gru8_workspace, make_gru8
 from hil.experiment.feature_file import save_features
 from hil.experiment.progress import Quiet
 from hil.experiment.result import result_from_json
+from hil.experiment.run import Background, run_on_rig
 from hil.experiment.workspace import Workspace
 from hil.float_model import Epoch
 from hil.quant import run_twin_batch
@@ -238,3 +241,25 @@ def test_without_a_float_gru_the_message_says_what_makes_it(tmp_path):
     """The file and the command."""
     with pytest.raises(UsageError, match=r"hil train MODEL"):
         make_gru8(RECIPE, Workspace(tmp_path, Quiet()))
+
+
+# A wrong firmware.
+
+
+@pytest.mark.parametrize("change", [lambda a: a, with_threshold], ids=["gru8", "event_gru"])
+def test_a_wrong_bias_is_named_as_a_wrong_sum(tmp_path, change):
+    """Of the candidate's part of the state: layer, unit and accumulator; a right firmware is exact."""
+    artefact = change(random_gru8_artefact(2, (4, 3), inputs=5, dense=(6, 3)))
+    features, layer = features_for(artefact), artefact.recurrent[1]
+    bias = layer.candidate_h.bias_q22.copy()
+    bias[2] += 1 << 20
+    wrong_layer = replace(layer, candidate_h=replace(layer.candidate_h, bias_q22=bias))
+    wrong = replace(artefact, recurrent=(artefact.recurrent[0], wrong_layer))
+    for firmware_of in (artefact, wrong):
+        with HostRig(emit_c(firmware_of), tmp_path / firmware_of.sha256()[:8]) as rig:
+            firmware = rig.firmware(firmware_of.sha256())
+            result = run_on_rig(artefact, features, firmware, rig, Background(), Quiet())
+        assert result.bit_exact == (firmware_of is artefact)
+    first = result.first_difference
+    # Sums: r and z of 3 units each, 3 of the inputs' part, 3 of the state's part; unit 2 of the last.
+    assert (first.sequence, first.layer, first.unit, first.operation) == (0, 1, 2, "accumulator")
