@@ -361,3 +361,12 @@ def random_event_gru(rng, inputs, units, *, extreme=False):
     gru = random_gru8(rng, inputs, units, extreme=extreme)
     threshold = rng.choice([1, 32767], units) if extreme else rng.integers(1, 12000, units)
     return EventGruLayer(gru.gates, gru.candidate_x, gru.candidate_h, threshold.astype(np.int16))
+
+
+def random_event_gru_artefact(seed, hidden, **shape):
+    """A model of EGRUs and dense layers in 8-bit weights."""
+    rng = np.random.default_rng(seed)
+    plain = random_gru8_artefact(seed, hidden, **shape)
+    widths = (plain.inputs, *hidden)
+    layers = tuple(random_event_gru(rng, d, h) for d, h in zip(widths, hidden, strict=False))
+    return replace(plain, recurrent=layers)

@@ -10,6 +10,7 @@ from kernel_support import (
     build_model,
     model_differences,
     random_artefact,
+    random_event_gru_artefact,
     random_gru8_artefact,
     random_q15,
     run_model,
@@ -98,6 +99,11 @@ def test_twin_host_and_chip_are_equal(build, tmp_path, shape, extreme):
 def test_gru8_on_twin_and_chip_is_equal(build, shape, extreme):
     """An int8 GRU: states, outputs, clipped sums and the last step's inner values of a whole sequence, bit for bit."""
     assert_chip_equals_twin(build, random_gru8_artefact(33, **shape, extreme=extreme), extreme)
+
+
+def test_event_gru_on_twin_and_chip_is_equal(build):
+    """An EGRU: the same; some units speak, some are silent."""
+    assert_chip_equals_twin(build, random_event_gru_artefact(34, (30, 20), inputs=32, dense=(16, 10)), False)
 
 
 @pytest.fixture(scope="module")

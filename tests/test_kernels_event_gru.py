@@ -14,7 +14,7 @@ from kernel_support import (
     build_program,
     host_differences,
     random_event_gru,
-    random_gru8_artefact,
+    random_event_gru_artefact,
     random_q15,
 )
 from kernel_unicorn import Armv6mKernels, KernelFault, build_armv6m
@@ -113,18 +113,10 @@ def test_a_unit_fires_above_its_threshold_and_not_at_it(above, fires):
     assert (step.y_q15.tolist(), step.h_q15.tolist()) == ([c * fires], [above if fires else c])
 
 
-def event_artefact(seed, hidden, **shape):
-    rng = np.random.default_rng(seed)
-    plain = random_gru8_artefact(seed, hidden, **shape)
-    widths = (plain.inputs, *hidden)
-    layers = tuple(random_event_gru(rng, d, h) for d, h in zip(widths, hidden, strict=False))
-    return replace(plain, recurrent=layers)
-
-
 @pytest.mark.parametrize("hidden", [(1,), (6, 5), (7, 9)])
 def test_generated_event_gru_model_equals_the_twin(tmp_path, hidden):
     """Inner values, events, states and outputs of a whole sequence, twice after a reset; units speak and are silent."""
-    artefact = event_artefact(13, hidden, inputs=6, dense=(5, 4))
+    artefact = random_event_gru_artefact(13, hidden, inputs=6, dense=(5, 4))
     features = random_q15(np.random.default_rng(12), (40, artefact.inputs))
     trace = run_twin(artefact, features, detail=True)
     speaks = trace.layers[0].y_q15 != 0
@@ -155,7 +147,7 @@ MUTANTS = {
 @pytest.fixture(scope="module")
 def victim():
     """A model and an input that every mutant must disturb: some unit stands exactly at its threshold once."""
-    artefact = event_artefact(13, (6, 5), inputs=6, dense=(5, 4))
+    artefact = random_event_gru_artefact(13, (6, 5), inputs=6, dense=(5, 4))
     features = random_q15(np.random.default_rng(12), (40, artefact.inputs))
     layer = artefact.recurrent[0]
     c = event_gru_step(features[0], np.zeros(6, np.int16), np.zeros(6, np.int16), layer).c_q15
