@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import re
+import statistics
 from collections import Counter
 from html.parser import HTMLParser
 
@@ -366,6 +367,15 @@ def test_gain():
     assert lines[EGRU_STEP].value.startswith("20,100 = 0.419 ms")
     assert not any(fact.name.startswith("gain") for fact in facts(RESULT))
     assert {EGRU_STEP, FLOAT_GRU_STEP} <= set(BENCH_KERNELS)
+
+
+def test_gain_over_the_int8_gru():
+    """Only where that was benched too; two digits, because it is small."""
+    name = "gain: eGRU step over int8 GRU step"
+    assert name not in {fact.name for fact in facts(BENCHED)}
+    egru = statistics.median(BENCHED.bench[EGRU_STEP])
+    both = dataclasses.replace(BENCHED, bench={**BENCHED.bench, "gru8_step": (round(1.784 * egru),)})
+    assert {fact.name: fact.value for fact in facts(both)}[name] == "1.78 times fewer cycles"
 
 
 def test_several_results_on_one_page(sources):

@@ -214,7 +214,7 @@ def report(model: str, out: Path | None) -> None:
 
 
 @hil.command(
-    short_help="Cycles of eGRU against float GRU",
+    short_help="Cycles of eGRU against int8 and float GRU",
     epilog=examples(
         "hil bench",
         "hil bench keyword-demo --compiler zig",
@@ -243,7 +243,7 @@ def bench(
     baud: int | None,
 ) -> int:
     """
-    Cycles of single kernels: the eGRU step against the float GRU step of the same shape.
+    Cycles of single kernels: the eGRU step against the int8 and the float GRU step of the same shape.
 
     With MODEL the shape is that of its first layer. "frontend" measures the front ends, sound to features;
     "link" the payload bytes a second against what the line can carry; "emulator" the emulated chip's speed on this

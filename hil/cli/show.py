@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from hil.experiment.bench import EGRU, FLOAT_GRU, Bench
+from hil.experiment.bench import EGRU, FLOAT_GRU, GRU8, Bench
 from hil.experiment.result import Result
 from hil.experiment.workspace import Workspace
 from hil.firmware import Firmware
@@ -77,6 +77,9 @@ def show_bench(bench: Bench) -> None:
     console.print(f"link: {rate} ({bench.tier.value})", highlight=False)
     if bench.ratio is not None:
         console.print(f"{FLOAT_GRU} / {EGRU}: {bench.ratio:.1f} ({bench.tier.value})", highlight=False)
+    if EGRU in bench.cycles and GRU8 in bench.cycles:
+        honest = statistics.median(bench.cycles[GRU8]) / statistics.median(bench.cycles[EGRU])
+        console.print(f"{GRU8} / {EGRU}: {honest:.2f} ({bench.tier.value})", highlight=False)
 
 
 def show_rigs(rigs: Mapping[Path, RigFile]) -> None:

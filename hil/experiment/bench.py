@@ -20,8 +20,8 @@ from hil.link.schema import MAX_BODY
 from hil.rig import Rig
 from hil.trace import Tier
 
-EGRU, FLOAT_GRU = "embedded_gru_step", "float_gru_step"
-"""The two kernels whose ratio is the point of it."""
+EGRU, FLOAT_GRU, GRU8 = "embedded_gru_step", "float_gru_step", "gru8_step"
+"""The kernels whose ratios are the point of it."""
 MAX_REPEATS = 64
 ECHOES = 8
 """Of the largest body, to measure the link."""

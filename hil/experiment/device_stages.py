@@ -11,7 +11,7 @@ from hil.artefact import Artefact, load_artefact
 from hil.chips import Board, chip
 from hil.codegen import complete_build, emit_c
 from hil.errors import ArtefactError, ToolError
-from hil.experiment.bench import EGRU, Bench, bench_sources, load_bench, measure
+from hil.experiment.bench import EGRU, GRU8, Bench, bench_sources, load_bench, measure
 from hil.experiment.bench import FLOAT_GRU as FLOAT_GRU_KERNEL
 from hil.experiment.feature_file import load_features
 from hil.experiment.hashes import code_sha256, values_sha256
@@ -27,7 +27,7 @@ from hil.trace import Tier
 
 ELF, FIRMWARE, RESULT, BENCH = "firmware.elf", "firmware.json", "result.json", "bench.json"
 GAIN = "gain.json"
-GAIN_KERNELS = (EGRU, "gru8_step", FLOAT_GRU_KERNEL)
+GAIN_KERNELS = (EGRU, GRU8, FLOAT_GRU_KERNEL)
 GAIN_REPEATS = 8
 DEFAULT_CHIP = "atsamd21j18a"
 RigName = str | RigRequest

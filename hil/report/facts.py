@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from hil.experiment.result import Result
 from hil.trace import Tier
 
-EGRU_STEP, FLOAT_GRU_STEP = "embedded_gru_step", "float_gru_step"
-"""Kernels of `hil.codegen.BENCH_KERNELS` whose ratio is the gain."""
+EGRU_STEP, FLOAT_GRU_STEP, GRU8_STEP = "embedded_gru_step", "float_gru_step", "gru8_step"
+"""Kernels of `hil.codegen.BENCH_KERNELS` whose ratios are the gains."""
 
 DENSE_ACTIVITY = 0.9
 """A layer with more outputs that are not 0 is no event layer."""
@@ -150,13 +150,17 @@ def _gain(result: Result) -> Iterator[Fact]:
     if ratio is not None:
         value = f"{ratio:,.1f} times fewer {unit(result.tier)}"
         yield Fact(group, "gain: eGRU step over float GRU step", value, result.tier)
+    honest = gain(result, GRU8_STEP)
+    if honest is not None:
+        value = f"{honest:,.2f} times fewer {unit(result.tier)}"
+        yield Fact(group, "gain: eGRU step over int8 GRU step", value, result.tier)
 
 
-def gain(result: Result) -> float | None:
-    """Median of the float GRU step over that of the eGRU step of the same shape; None unless both were benched."""
-    if not (result.bench.get(EGRU_STEP) and result.bench.get(FLOAT_GRU_STEP)):
+def gain(result: Result, other: str = FLOAT_GRU_STEP) -> float | None:
+    """Median of another step over that of the eGRU step of the same shape; None unless both were benched."""
+    if not (result.bench.get(EGRU_STEP) and result.bench.get(other)):
         return None
-    return statistics.median(result.bench[FLOAT_GRU_STEP]) / statistics.median(result.bench[EGRU_STEP])
+    return statistics.median(result.bench[other]) / statistics.median(result.bench[EGRU_STEP])
 
 
 def _gain_in_words(result: Result) -> str:
