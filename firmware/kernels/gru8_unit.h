@@ -20,8 +20,9 @@ static inline struct gru8_unit gru8_unit(const struct gru8 *layer, const int32_t
     const uint8_t *const shift = layer->gates.shift;
     struct gru8_unit u;
 
-    u.r_q15 = gates_sigmoid_q15(gates_pre_q12(acc_q22[i], shift[i]));
-    u.z_q15 = gates_sigmoid_q15(gates_pre_q12(acc_q22[units + i], shift[units + i]));
+    /* Of r and z the clipping to +-16 is that of tanh, at +-12. */
+    u.r_q15 = gates_sigmoid_q15(fixed_shift_round(acc_q22[i], shift[i]));
+    u.z_q15 = gates_sigmoid_q15(fixed_shift_round(acc_q22[units + i], shift[units + i]));
     const int32_t p_q12 = gates_pre_q12(p_acc[i], layer->candidate_x.shift[i]);
     const int32_t q_q12 = gates_pre_q12(q_acc[i], layer->candidate_h.shift[i]);
     u.g_q15 = gates_tanh_q15(2 * (p_q12 + gates_times_q15(u.r_q15, q_q12)));
