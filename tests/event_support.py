@@ -2,7 +2,7 @@
 
 import numpy as np
 from emulator_support.build import symbol
-from emulator_support.machine import CHIP, NVMCTRL_CTRLB, flash_mode, poke
+from emulator_support.machine import CHIP, NVMCTRL_CTRLB, SYST_CSR, SYST_CVR, SYST_RVR, flash_mode, poke
 from kernel_support import FIRMWARE
 
 from hil.codegen.event_code import event_code
@@ -11,6 +11,9 @@ from hil.firmware import find_compiler
 from hil.firmware.compiler import run_tool
 
 HEAP, STACK, RETURN = 0x2000_0000, 0x2000_7000, 0x0003_FF00
+HANDLER, COUNTER = 0x0003_FE00, 0x2000_7F00
+COUNT = bytes.fromhex("0248016801310160 7047 0000 007f0020".replace(" ", ""))
+"""ldr r0, [pc, #8]; ldr r1, [r0]; adds r1, #1; str r1, [r0]; bx lr; and the counter's address."""
 PRESERVED = ("r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11")
 SCRIPT = """\
 ENTRY(reset_handler)
@@ -20,8 +23,8 @@ SECTIONS
     /DISCARD/ : { *(.ARM.exidx*) *(.ARM.extab*) *(.note*) }
 }
 """
-KERNELS = ("events.c", "events_armv6m.S", "event_embedded_gru_armv6m.S", "softsign_lines.c")
-FUNCTIONS = ("events_append", "events_append_changes", "event_embedded_gru_update")
+KERNELS = ("events.c", "events_armv6m.S")
+FUNCTIONS = ("events_append", "events_append_changes")
 EVENT = np.dtype([("value", "<i4"), ("where", "<u4")])
 
 
@@ -63,6 +66,23 @@ class EventChip:
         self._emulator.load(RETURN, b"\x00\xbe")
         self._next = HEAP
         self.cycles = 0
+
+    def with_interrupts(self, period):
+        """Another chip of the same program on which SysTick interrupts every so many cycles."""
+        other = EventChip(self._elf)
+        vectors = [0] * 16
+        vectors[0], vectors[15] = STACK, HANDLER | 1
+        other._emulator.load(0, b"".join(word.to_bytes(4, "little") for word in vectors))
+        other._emulator.load(HANDLER, COUNT)
+        poke(other._emulator, SYST_RVR, period)
+        poke(other._emulator, SYST_CVR, 0)
+        poke(other._emulator, SYST_CSR, 7)
+        return other
+
+    @property
+    def interrupts(self):
+        """Counted by the handler."""
+        return int.from_bytes(self._emulator.read(COUNTER, 4), "little")
 
     def put(self, array):
         """Copy an array to RAM, between words that must not change; returns its address."""

@@ -8,6 +8,7 @@ from hil.quant.kernels import (
     pre_activations_q15,
     readout_sum,
     row_sums_q17,
+    sent_inputs,
 )
 from hil.quant.listen import listen_twin
 from hil.quant.paper import softsign_division_q15, truncated_dot_q15
@@ -30,6 +31,7 @@ __all__ = [
     "run_twin",
     "run_twin_batch",
     "run_twins",
+    "sent_inputs",
     "softsign_division_q15",
     "softsign_q15",
     "truncated_dot_q15",

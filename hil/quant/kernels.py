@@ -177,3 +177,27 @@ def dense(u: Int16, rows: AnyRows, activation: Literal["relu", "linear"]) -> Int
     if activation == "relu":
         return np.clip(pre, 0, INT16_MAX).astype(np.int16)
     return pre.astype(np.int32)
+
+
+def sent_inputs(x: Int16, least_q15: int) -> Int16:
+    """
+    Inputs as a receiver sees them that is told of changes only: what moved by more than ``least_q15`` since it was
+    last sent is sent, everything else is unchanged, not 0.
+
+    Args:
+        x: [..., T, D] int16, Q15.
+        least_q15: At least 0, which sends every change.
+
+    Returns:
+        The shape of ``x``; a layer that is told of changes equals the dense layer on these.
+
+    Twin:
+        ``events_append_changes`` in firmware/kernels/events.c.
+    """
+    sent = np.zeros_like(x)
+    held = np.zeros_like(x[..., 0, :])
+    for t in range(x.shape[-2]):
+        moved = np.abs(x[..., t, :].astype(np.int32) - held) > least_q15
+        held = np.where(moved, x[..., t, :], held)
+        sent[..., t, :] = held
+    return sent
