@@ -33,13 +33,13 @@ def readout_shift_for(steps: int) -> int:
 
 def event_readout_shift_for(steps: int, activity: float) -> int:
     """
-    The smallest shift with which the sum over ``steps`` cannot saturate for a unit that fires four times as often as
-    ``activity``; rarer units keep more bits that way, busier ones are clipped.
+    The smallest shift with which the sum over ``steps`` cannot saturate for a unit that fires as often as ``activity``
+    with events of one half; rarer units keep more bits that way, busier ones are clipped, in training too.
 
     Raises:
         UsageError: As `readout_shift_for`.
     """
-    return readout_shift_for(max(1, min(steps, math.ceil(4 * activity * steps))))
+    return readout_shift_for(max(1, min(steps, math.ceil(activity * steps / 2))))
 
 
 class Network(nn.Module):
