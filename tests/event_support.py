@@ -11,6 +11,7 @@ from hil.firmware import find_compiler
 from hil.firmware.compiler import run_tool
 
 HEAP, STACK, RETURN = 0x2000_0000, 0x2000_7000, 0x0003_FF00
+WEIGHTS, BIAS = 0x0002_0000, 0x0003_8000
 HANDLER, COUNTER = 0x0003_FE00, 0x2000_7F00
 COUNT = bytes.fromhex("0248016801310160 7047 0000 007f0020".replace(" ", ""))
 """ldr r0, [pc, #8]; ldr r1, [r0]; adds r1, #1; str r1, [r0]; bx lr; and the counter's address."""
@@ -23,8 +24,14 @@ SECTIONS
     /DISCARD/ : { *(.ARM.exidx*) *(.ARM.extab*) *(.note*) }
 }
 """
-KERNELS = ("events.c", "events_armv6m.S")
-FUNCTIONS = ("events_append", "events_append_changes")
+KERNELS = (
+    *("events.c", "events_armv6m.S", "event_embedded_gru.c", "event_embedded_gru_armv6m.S"),
+    *("softsign.c", "softsign_lines.c", "float_gru.c", "float_math.c"),
+)
+FUNCTIONS = (
+    *("events_append", "events_append_changes", "event_embedded_gru_step", "event_embedded_gru_list"),
+    *("event_embedded_gru_sum", "event_embedded_gru_update", "float_gru_step"),
+)
 EVENT = np.dtype([("value", "<i4"), ("where", "<u4")])
 
 
@@ -65,7 +72,8 @@ class EventChip:
         poke(self._emulator, NVMCTRL_CTRLB, flash_mode(wait_states))
         self._emulator.load(RETURN, b"\x00\xbe")
         self._next = HEAP
-        self.cycles = 0
+        self.cycles = self.units = 0
+        self.buffers, self.pointers, self.x = {}, (0, 0), 0
 
     def with_interrupts(self, period):
         """Another chip of the same program on which SysTick interrupts every so many cycles."""
@@ -120,6 +128,60 @@ class EventChip:
         assert {register: after[register] for register in marks} == marks
         assert after["sp"] == STACK
         return after["r0"]
+
+    def layer(self, layer, code, name):
+        """Put an event eGRU layer that runs on a generated function, at the start of a sequence."""
+        self.forget()
+        inputs, units = layer.inputs, layer.units
+        self.units = units
+        shift = np.ascontiguousarray(layer.rows.shift.reshape(2, -1).T).astype(np.uint8)
+        tables = [self.put(array) for array in (code.where, layer.rows.bias_q17, shift, layer.threshold_q15)]
+        function = symbol(self._elf, name) | 1
+        parts = [function, *tables, inputs | units << 16]
+        lists = self.put(np.zeros(inputs + units + 1, EVENT))
+        zeros = [np.zeros(2 * units, np.int32), np.zeros(units, np.int16), np.zeros(units, np.int16)]
+        self.buffers = {"list": lists, "spoken": self.put(np.array([lists], np.uint32))}
+        self.buffers |= dict(zip(("acc", "h", "y"), map(self.put, zeros), strict=True))
+        self.pointers = self.put(np.array(parts, np.uint32)), self.put(np.array([*self.buffers.values()], np.uint32))
+        self.x = self.put(np.zeros(inputs + 1, np.int16))
+
+    def set(self, address, array):
+        """Overwrite an array that was put."""
+        self._emulator.load(address, np.ascontiguousarray(array).tobytes())
+
+    def step(self, x):
+        """One step of the layer: acc, h and y after it."""
+        self.set(self.x, x)
+        self.call("event_embedded_gru_step", self.pointers[0], self.x, self.pointers[1])
+        return self.inner()
+
+    def inner(self):
+        """acc, h and y of the layer."""
+        sizes = (("acc", np.int32, 2 * self.units), ("h", np.int16, self.units), ("y", np.int16, self.units))
+        return tuple(self.get(self.buffers[name], dtype, count) for name, dtype, count in sizes)
+
+    def say(self, y, where):
+        """Let the last step have given these outputs."""
+        events = np.array(events_of(y, where[: y.size], 0)[:-1], EVENT)
+        self.set(self.buffers["list"], events)
+        self.set(self.buffers["spoken"], np.array([self.buffers["list"] + events.nbytes], np.uint32))
+
+    def listed(self):
+        """Outputs in the list."""
+        (end,) = self.get(self.buffers["spoken"], np.uint32, 1)
+        data = self._emulator.read(self.buffers["list"], int(end) - self.buffers["list"])
+        return [tuple(event) for event in np.frombuffer(data, EVENT).tolist()]
+
+    def float_gru(self, rng, inputs, units):
+        """Cycles of one step of the baseline with weights in flash."""
+        weight, bias = (rng.normal(0, 0.1, n).astype(np.float32) for n in (3 * units * (inputs + units), 3 * units))
+        self._emulator.load(WEIGHTS, weight.tobytes())
+        self._emulator.load(BIAS, bias.tobytes())
+        self.forget()
+        layer = self.put(np.array([WEIGHTS, BIAS, inputs | units << 16], np.uint32))
+        x, h = (self.put(rng.normal(0, 0.5, n).astype(np.float32)) for n in (inputs, units))
+        self.call("float_gru_step", layer, x, h, self.put(np.zeros(3 * units, np.float32)))
+        return self.cycles
 
     def sum(self, name, events, start, deltas=None):
         """Sums of a generated function, and its start after the call; lists are (value, where) and are ended."""

@@ -28,6 +28,7 @@ void event_embedded_gru_sum(const struct event_embedded_gru *layer, const struct
     layer->sum(state->list, layer->start_q17, state->acc_q17, NULL);
 }
 
+#if !defined(__ARM_ARCH_6M__)
 /* As in embedded_gru.c; then the threshold. c lies between h and g, so neither it nor c - theta > 0
  * needs saturation. */
 void event_embedded_gru_update(const struct event_embedded_gru *layer, const struct event_embedded_gru_state *state)
@@ -55,6 +56,7 @@ void event_embedded_gru_update(const struct event_embedded_gru *layer, const str
     }
     *state->spoken = list;
 }
+#endif
 
 void event_embedded_gru_step(const struct event_embedded_gru *layer, const int16_t *x_q15,
                              const struct event_embedded_gru_state *state)

@@ -45,7 +45,8 @@ void event_embedded_gru_reset(const struct event_embedded_gru *layer, const stru
 void event_embedded_gru_step(const struct event_embedded_gru *layer, const int16_t *x_q15,
                              const struct event_embedded_gru_state *state);
 
-/* The parts of a step, in this order: list the inputs; sum; gates, state, threshold and list. */
+/* The parts of a step, in this order: list the inputs; sum; gates, state, threshold and list.
+ * The last one is in assembly for the Cortex-M0+ (event_embedded_gru_armv6m.S), in C elsewhere. */
 void event_embedded_gru_list(const struct event_embedded_gru *layer, const int16_t *x_q15,
                              const struct event_embedded_gru_state *state);
 void event_embedded_gru_sum(const struct event_embedded_gru *layer, const struct event_embedded_gru_state *state);
