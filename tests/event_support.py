@@ -1,5 +1,7 @@
 """Generated event code and the event kernels as a program for the chip, called one by one on the emulated chip."""
 
+import functools
+
 import numpy as np
 from emulator_support.build import symbol
 from emulator_support.machine import CHIP, NVMCTRL_CTRLB, SYST_CSR, SYST_CVR, SYST_RVR, flash_mode, poke
@@ -62,6 +64,12 @@ def build_events(folder, compiler, matrices, tree=FIRMWARE):
     return elf.read_bytes(), codes
 
 
+@functools.lru_cache(maxsize=256)
+def address_of(elf, name):
+    """Of a symbol."""
+    return symbol(elf, name)
+
+
 class EventChip:
     """Functions of such a program; `cycles` are those of the last call."""
 
@@ -118,7 +126,7 @@ class EventChip:
         for i, value in enumerate(arguments[:4]):
             emulator.set_register(f"r{i}", int(value) & 0xFFFFFFFF)
         marks = {register: 0x5A5A0000 + i for i, register in enumerate(PRESERVED)}
-        entry = symbol(self._elf, name) & ~1
+        entry = address_of(self._elf, name) & ~1
         for register, value in {**marks, "sp": STACK, "lr": RETURN | 1, "pc": entry}.items():
             emulator.set_register(register, value)
         before = emulator.cycles
@@ -136,7 +144,7 @@ class EventChip:
         self.units = units
         shift = np.ascontiguousarray(layer.rows.shift.reshape(2, -1).T).astype(np.uint8)
         tables = [self.put(array) for array in (code.where, layer.rows.bias_q17, shift, layer.threshold_q15)]
-        function = symbol(self._elf, name) | 1
+        function = address_of(self._elf, name) | 1
         parts = [function, *tables, inputs | units << 16]
         lists = self.put(np.zeros(inputs + units + 1, EVENT))
         zeros = [np.zeros(2 * units, np.int32), np.zeros(units, np.int16), np.zeros(units, np.int16)]
