@@ -20,6 +20,7 @@ from hil.chips import chip
 from hil.codegen import BENCH_KERNELS, emit_bench_c, emit_c
 from hil.errors import ToolError
 from hil.firmware import compile_firmware, find_compiler
+from hil.layer_build import LayerBuild
 from hil.quant import run_twin
 from hil.rig import load_rig, load_rig_file
 
@@ -47,11 +48,11 @@ def build(request, tmp_path_factory):
     return compile_sources
 
 
-def assert_chip_equals_twin(build, artefact, extreme):
+def assert_chip_equals_twin(build, artefact, extreme, choice=None):
     features = random_q15(np.random.default_rng(32), (12, artefact.inputs), extreme=extreme)
     expected = run_twin(artefact, features, detail=True)
     with load_rig(RIG) as rig:
-        rig.flash(build(emit_c(artefact)))
+        rig.flash(build(emit_c(artefact, build=choice)))
         device = rig.open()
         device.hello(expected_artefact_hash=artefact.sha256())
         got = device.run_sequence(features)
@@ -87,6 +88,21 @@ def test_twin_host_and_chip_are_equal(build, tmp_path, shape, extreme):
     assert model_differences(artefact, features, expected, host) == []
 
     assert_chip_equals_twin(build, artefact, extreme)
+
+
+@pytest.mark.parametrize("kernel", ["events", "deltas"])
+def test_an_egru_visited_by_events_is_equal(build, tmp_path, kernel):
+    """Weights as instructions, for what is not 0 or has changed: the same bits as every other kernel, sums included."""
+    artefact = random_artefact(34, (13, 6), inputs=9, dense=(5, 4))
+    dense = kernel if kernel == "events" else "packed4"
+    choice = {"recurrent.0": LayerBuild(kernel), "recurrent.1": LayerBuild(kernel), "dense.0": LayerBuild(dense)}
+    features = random_q15(np.random.default_rng(35), (12, 9))
+    features[5:9] = features[4]
+    features[:, 2:5] = 0
+    expected = run_twin(artefact, features, detail=True)
+    host = run_model(build_model(tmp_path, emit_c(artefact, build=choice)), artefact, features)
+    assert model_differences(artefact, features, expected, host) == []
+    assert_chip_equals_twin(build, artefact, False, choice)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hil.codegen.c_text import constant
-from hil.codegen.layers import Part
+from hil.codegen.parts import Part
 from hil.fixed import to_q15
 
 STEPS = 8

@@ -7,8 +7,8 @@ import numpy as np
 from hil.artefact import ByteRows, DenseLayer, EventGruLayer, Gru8Layer
 from hil.codegen.byte_rows import byte_rows_constants, byte_rows_initializer
 from hil.codegen.c_text import buffer, constant
-from hil.codegen.layers import Part
 from hil.codegen.layout import padded
+from hil.codegen.parts import Part
 from hil.layer_build import LayerBuild
 
 

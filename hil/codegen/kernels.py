@@ -25,7 +25,8 @@ from hil.artefact import (
 )
 from hil.codegen.event_layers import event_embedded_gru_part
 from hil.codegen.gate_layers import byte_dense_part, event_gru_part, gru8_part
-from hil.codegen.layers import ROWS_KERNELS, Part, dense_part, embedded_gru_part, pick
+from hil.codegen.layers import EGRU_KERNELS, ROWS_KERNELS, dense_part, embedded_gru_part, pick
+from hil.codegen.parts import Part
 from hil.errors import UsageError, suggest
 from hil.layer_build import Build, LayerBuild
 
@@ -41,7 +42,7 @@ def _event_part(name: str, layer: EventEmbeddedGruLayer, x: str, choice: LayerBu
 
 
 RECURRENT: dict[type[RecurrentLayer], dict[str, RecurrentKernel]] = {
-    EmbeddedGruLayer: dict.fromkeys(ROWS_KERNELS, embedded_gru_part),
+    EmbeddedGruLayer: dict.fromkeys(EGRU_KERNELS, embedded_gru_part),
     EventEmbeddedGruLayer: dict.fromkeys(("events", "reference"), _event_part),
     Gru8Layer: {"packed4": gru8_part},
     EventGruLayer: {"events": event_gru_part},

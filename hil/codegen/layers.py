@@ -6,57 +6,16 @@ C of one layer: its arrays, its buffers and the statement that runs it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
 from hil.artefact import DenseLayer, EmbeddedGruLayer, Rows
 from hil.codegen.c_text import buffer, constant
+from hil.codegen.event_rows import delta_rows, event_rows
 from hil.codegen.layout import ROWS_BLOCK, pack_bias, pack_codes, pack_shift, padded, pair_shift
+from hil.codegen.parts import Part, RowsKernel, RowSums
 from hil.errors import UsageError, suggest
 from hil.layer_build import LayerBuild
-
-
-@dataclass(frozen=True)
-class Part:
-    """
-    The C of one layer.
-
-    Attributes:
-        definitions: Arrays, buffers and structures at file scope.
-        run: Statement that computes it.
-        result: Expression of its output, the input of the next layer.
-        reset: Statement that starts a sequence, or ``""``.
-        inspect: Initializer of its ``struct model_layer``, or ``""``.
-        files: Further sources by name, such as generated assembly.
-    """
-
-    definitions: str
-    run: str
-    result: str
-    reset: str = ""
-    inspect: str = ""
-    files: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class RowSums:
-    """
-    How the sums of some rows are computed.
-
-    Attributes:
-        definitions: Constants and declarations at file scope.
-        call: Expressions of input, state and sums to the statement; a dense layer's state is ``"0"``.
-        files: As `Part.files`.
-    """
-
-    definitions: str
-    call: Callable[[str, str, str], str]
-    files: Mapping[str, str] = field(default_factory=dict)
-
-
-RowsKernel = Callable[[str, Rows, int, LayerBuild], RowSums]
-"""Of a name prefix, the rows, how many of their columns belong to the input (the rest is state), and the choice."""
 
 
 def packed4(name: str, rows: Rows, inputs: int, choice: LayerBuild) -> RowSums:
@@ -76,14 +35,17 @@ def packed4(name: str, rows: Rows, inputs: int, choice: LayerBuild) -> RowSums:
     return RowSums(definitions, call)
 
 
-ROWS_KERNELS: dict[str, RowsKernel] = {"packed4": packed4}
+ROWS_KERNELS: dict[str, RowsKernel] = {"packed4": packed4, "events": event_rows}
 """Kernels of `Rows`: of eGRU and dense layers."""
+
+EGRU_KERNELS: dict[str, RowsKernel] = {**ROWS_KERNELS, "deltas": delta_rows}
+"""Those of eGRU layers, which may keep sums from step to step."""
 
 
 def embedded_gru_part(name: str, layer: EmbeddedGruLayer, x: str, choice: LayerBuild) -> Part:
     """An eGRU layer: the sums of `choice`'s kernel, then ``firmware/kernels/embedded_gru.c``; ``x`` is its input."""
     inputs, units = layer.inputs, layer.units
-    sums = pick(ROWS_KERNELS, name, choice)(name, layer.rows, inputs, choice)
+    sums = pick(EGRU_KERNELS, name, choice)(name, layer.rows, inputs, choice)
     definitions = (
         f"/* {name}: eGRU, D = {inputs}, H = {units}; rows: z, then g */\n"
         + sums.definitions
@@ -99,7 +61,7 @@ def embedded_gru_part(name: str, layer: EmbeddedGruLayer, x: str, choice: LayerB
         definitions,
         run=f"{sums.call(x, f'{name}_h_q15', f'{name}_acc_q17')}\n    embedded_gru_update(&{name}, &{name}_state);",
         result=f"{name}_h_q15",
-        reset=f"embedded_gru_reset(&{name}, &{name}_state);",
+        reset=f"embedded_gru_reset(&{name}, &{name}_state);" + (f"\n    {sums.reset}" if sums.reset else ""),
         inspect=f"{{{inputs}, {units}, {name}_acc_q17, {name}_shift, {name}_h_q15, {name}_h_before_q15, "
         "&inner_embedded_gru, NULL}",
         files=sums.files,

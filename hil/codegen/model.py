@@ -8,8 +8,8 @@ from hil.artefact import Artefact
 from hil.codegen.c_text import buffer, hash_bytes
 from hil.codegen.frontend import frontend_buffers, frontend_constants
 from hil.codegen.kernels import dense_layer_part, recurrent_part
-from hil.codegen.layers import Part
 from hil.codegen.layout import padded
+from hil.codegen.parts import Part
 from hil.layer_build import Build, LayerBuild
 
 MODEL_FILE = "model.c"
