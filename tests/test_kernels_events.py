@@ -176,6 +176,20 @@ def test_a_step_at_a_tenth_of_the_columns_is_far_below_the_float_gru(program, ch
     assert chip.float_gru(rng, 32, 64) >= GAIN * step
 
 
+def test_logits_accumulate_by_event(program, chip):
+    """With acc as its own start the sums go on from step to step: in the end they are W times the summed outputs."""
+    weight, code = MATRICES["rows10"], program[1]["rows10"]
+    rng = np.random.default_rng(10)
+    y = random_q15(rng, (30, weight.shape[1])) * (rng.random((30, weight.shape[1])) < 0.1)
+    bias = rng.integers(-(1 << 20), 1 << 20, 10)
+    chip.forget()
+    acc = chip.put(bias.astype(np.int32))
+    for step in y:
+        events = chip.put(np.array(events_of(step, code.where[:-1], code.where[-1]), EVENT))
+        chip.call("rows10", events, acc, acc, 0)
+    np.testing.assert_array_equal(chip.get(acc, np.int32, 10), bias + dense(weight, y.astype(np.int64).sum(axis=0)))
+
+
 def test_cycles_of_a_small_case(program, chip):
     """Three events at R = 20, C = 6: the count is the compiler's business nowhere."""
     weight, code = MATRICES["rows20"], program[1]["rows20"]

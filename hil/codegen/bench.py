@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from hil.artefact import EmbeddedGruLayer, Rows
+from hil.codegen.bench_events import EVENT_KERNELS
 from hil.codegen.bench_gates import GATE_KERNELS
 from hil.codegen.bench_kernel import STEPS, BenchKernel, Maker, choose, on_q15, uniform
 from hil.codegen.bench_sound import SOUND_KERNELS
@@ -80,8 +81,9 @@ def emit_bench_c(inputs: int = 64, units: int = 30, seed: int = 1, kernels: Sequ
         inputs: D of the recurrent kernels.
         units: H.
         seed: Of weights and inputs.
-        kernels: Out of `BENCH_KERNELS` and `hil.codegen.bench_sound.SOUND_KERNELS`, in the order of their numbers on
-            the link; empty: all of `BENCH_KERNELS`.
+        kernels: Out of `BENCH_KERNELS`, `hil.codegen.bench_sound.SOUND_KERNELS` and
+            `hil.codegen.bench_events.EVENT_KERNELS`, in the order of their numbers on the link; empty: all of
+            `BENCH_KERNELS`.
 
     Returns:
         File name to text; equal arguments give equal text.
@@ -100,7 +102,7 @@ def emit_bench_c(inputs: int = 64, units: int = 30, seed: int = 1, kernels: Sequ
     kernel_texts = "\n".join(kernel.text(name) for name, kernel in made.items())
     table = [f'    {{"{name}", prepare_{name}, run_{name}}},' for name in made]
     text = kernels_without_model(comment, headers, f"#define STEPS {STEPS}u\n\n{kernel_texts}", table)
-    return {MODEL_FILE: text}
+    return {MODEL_FILE: text} | {name: source for kernel in made.values() for name, source in kernel.files.items()}
 
 
 def kernels_without_model(comment: str, headers: Sequence[str], definitions: str, table: Sequence[str]) -> str:
@@ -205,4 +207,4 @@ _MAKERS: dict[str, Maker] = {
 BENCH_KERNELS = tuple(_MAKERS)
 """Kernels that `emit_bench_c` measures if none is named; each is called like its C function."""
 
-_MAKERS |= SOUND_KERNELS
+_MAKERS |= {**SOUND_KERNELS, **EVENT_KERNELS}

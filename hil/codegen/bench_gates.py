@@ -40,7 +40,7 @@ def _byte_rows(rng: random.Random, outputs: int, inputs: int) -> ByteRows:
 def _event_gru(inputs: int, units: int, rng: random.Random) -> BenchKernel:
     """A share of `ACTIVE` of the inputs is not 0; thresholds are such that about as many units speak."""
     gru = random_gru8_layer(inputs, units, rng)
-    x, silent = _sparse_inputs(inputs, rng), np.zeros(units, np.int16)
+    x, silent = sparse_inputs(inputs, rng), np.zeros(units, np.int16)
     states = np.array([gru8_step(u, silent, gru).h_q15 for u in x])
     threshold = np.full(units, max(1, int(np.quantile(states, 1 - ACTIVE))), np.int16)
     layer = EventGruLayer(gru.gates, gru.candidate_x, gru.candidate_h, threshold)
@@ -48,7 +48,7 @@ def _event_gru(inputs: int, units: int, rng: random.Random) -> BenchKernel:
     return on_q15("event_gru_step", "kernels/event_gru.h", inputs, part, rng, x)
 
 
-def _sparse_inputs(inputs: int, rng: random.Random) -> npt.NDArray[np.int16]:
+def sparse_inputs(inputs: int, rng: random.Random) -> npt.NDArray[np.int16]:
     """[STEPS, D] Q15, a share of `ACTIVE` of each not 0."""
     x = np.zeros((STEPS, inputs), np.int16)
     for row in x:

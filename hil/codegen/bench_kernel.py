@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +45,7 @@ class BenchKernel:
         definitions: What it needs at file scope.
         run: The call; its input is ``<name>_x``.
         prepare: Statements before each call, outside of the measured window.
+        files: Further sources by name, such as generated assembly.
     """
 
     header: str
@@ -53,6 +54,7 @@ class BenchKernel:
     definitions: str
     run: str
     prepare: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
 
     def text(self, name: str) -> str:
         """Its C: inputs, ``prepare_<name>`` and ``run_<name>``."""

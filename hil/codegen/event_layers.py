@@ -41,7 +41,7 @@ def event_embedded_gru_part(name: str, layer: EventEmbeddedGruLayer, x: str, ker
         + constant(f"{name}_shift", _pairs(layer.rows.shift), "[H][2] z, g: Q17 to Q15 with the row's scale")
         + constant(f"{name}_threshold_q15", layer.threshold_q15, "[H]")
         + buffer("struct event", f"{name}_list", inputs + units + 1, "[D + H + 1] outputs, inputs, end")
-        + f"static struct event *{name}_spoken;\n"
+        + f"static struct event *{name}_spoken = {name}_list;\n"
         + buffer("int32_t", f"{name}_acc_q17", 2 * units, "[2H] sums of the last step")
         + buffer("int16_t", f"{name}_h_q15", units, "[H] state")
         + buffer("int16_t", f"{name}_y_q15", units, "[H] outputs of the last step")
