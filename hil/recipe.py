@@ -12,6 +12,21 @@ from typing import Literal
 from hil.config import load_toml
 from hil.errors import UsageError, suggest
 from hil.layer_build import LayerBuild
+from hil.train_recipe import AugmentRecipe, QuantizeRecipe, TrainRecipe
+
+__all__ = [
+    "AugmentRecipe",
+    "BuildRecipe",
+    "CellRecipe",
+    "DataRecipe",
+    "EventRecipe",
+    "FeatureRecipe",
+    "QuantizeRecipe",
+    "Recipe",
+    "StreamRecipe",
+    "TrainRecipe",
+    "load_recipe",
+]
 
 RECIPE_FILE = "recipe.toml"
 
@@ -230,62 +245,6 @@ class EventRecipe:
             f"events.least_rate = {self.least_rate}: must be below events.activity = {self.activity}",
         )
         _require(0 <= self.ramp <= 1, f"events.ramp = {self.ramp}: must be within 0 and 1")
-
-
-@dataclass(frozen=True)
-class TrainRecipe:
-    """
-    Float training; the baseline GRU gets as many epochs as float and quantized training together.
-
-    Attributes:
-        epochs: Passes over the training set in float.
-        batch: Clips per update.
-        learning_rate: Of Adam, decayed to 0 along a cosine.
-        gru_learning_rate: The same for the float GRU.
-        z_bias: Initial bias of the update gate (negative: slow units).
-        noise: Standard deviation of Gaussian noise added to features while training, 1.0 = full scale.
-        time_shift: Clips are shifted by up to this many frames either way while training.
-        seed: Of initialization, order and noise.
-    """
-
-    epochs: int = 30
-    batch: int = 64
-    learning_rate: float = 0.02
-    gru_learning_rate: float = 0.01
-    z_bias: float = -2.0
-    noise: float = 0.1
-    time_shift: int = 3
-    seed: int = 1
-
-    def __post_init__(self) -> None:
-        _require(self.epochs >= 1, f"train.epochs = {self.epochs}: must be at least 1")
-        _require(self.batch >= 1, f"train.batch = {self.batch}: must be at least 1")
-        _require(self.learning_rate > 0 and self.gru_learning_rate > 0, "train: learning rates must be positive")
-        _require(self.noise >= 0, f"train.noise = {self.noise}: must not be negative")
-        _require(0 <= self.time_shift <= 1000, f"train.time_shift = {self.time_shift}: must be within 0 and 1000")
-
-
-@dataclass(frozen=True)
-class QuantizeRecipe:
-    """
-    Quantization-aware training.
-
-    Attributes:
-        epochs: Passes over the training set with quantized weights; 0 quantizes the float model as it is.
-        learning_rate: Of Adam, decayed to 0 along a cosine.
-        zero_threshold: ``"code"`` (|w| < 2**-2.5 is 0) or ``"paper"`` (|w| <= 1/4 is 0).
-        row_scales: Fit a power of two per row.
-        bias_bits: 16, or 3 (a weight's seven levels, as in the paper).
-    """
-
-    epochs: int = 25
-    learning_rate: float = 0.008
-    zero_threshold: Literal["code", "paper"] = "code"
-    row_scales: bool = True
-    bias_bits: Literal[3, 16] = 16
-
-    def __post_init__(self) -> None:
-        _require(self.epochs >= 0, f"quantize.epochs = {self.epochs}: must not be negative")
 
 
 @dataclass(frozen=True)

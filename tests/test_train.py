@@ -13,16 +13,16 @@ from hil.errors import UsageError
 from hil.features import FeatureSet
 from hil.float_model import FloatModel
 from hil.quant import fit_exponents, quantize, run_twin_batch
-from hil.recipe import CellRecipe, DataRecipe, QuantizeRecipe, Recipe, TrainRecipe
-from hil.train import evaluate, fit, fit_quantized, loop, predict
-from hil.train.loop import Plan, augment, class_weights
+from hil.recipe import AugmentRecipe, CellRecipe, DataRecipe, QuantizeRecipe, Recipe, TrainRecipe
+from hil.train import Session, evaluate, fit, fit_quantized, loop, predict
+from hil.train.loop import class_weights
 
 FRAMES, FEATURES, LABELS = 20, 6, ("rise", "fall", "hold")
 RECIPE = Recipe(
     "toy",
     DataRecipe(keywords=("rise",)),
     cell=CellRecipe(hidden=(8, 6), dense=8),
-    train=TrainRecipe(epochs=15, batch=16, noise=0.02, time_shift=2),
+    train=TrainRecipe(epochs=15, batch=16, augment=AugmentRecipe(noise=0.02, time_shift=2)),
     quantize=QuantizeRecipe(epochs=5),
 )
 SHORT = dataclasses.replace(
@@ -180,7 +180,7 @@ def test_torch_is_left_as_it_was():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit(SHORT, TRAIN, VALIDATION, progress=interrupt)
+        fit(SHORT, TRAIN, VALIDATION, session=Session(progress=interrupt))
     assert seen == [(1, True)]
     assert (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()) == before
 
@@ -199,7 +199,7 @@ def test_training_does_not_touch_its_arguments(egru):
 def test_progress_counts_every_update():
     """From 1 to the total, with the stage, the epoch and the last validation accuracy as text."""
     calls = []
-    model = fit(SHORT, TRAIN, VALIDATION, progress=lambda *call: calls.append(call))
+    model = fit(SHORT, TRAIN, VALIDATION, session=Session(progress=lambda *call: calls.append(call)))
     updates = -(-len(TRAIN.y) // 16)
     assert [done for done, _, _ in calls] == list(range(1, 2 * updates + 1))
     assert {total for _, total, _ in calls} == {2 * updates}
@@ -220,7 +220,7 @@ def test_the_best_epoch_is_kept(monkeypatch, scores, best):
     """Highest validation accuracy, then lowest validation loss, then the earliest epoch."""
     seen = []
 
-    def score(network, features, weights):
+    def score(network, features, weights, logit_scale):
         seen.append([parameter.detach().clone() for parameter in network.parameters()])
         return scores[len(seen) - 1]
 
@@ -244,42 +244,6 @@ def test_classes_weigh_the_same_whatever_their_number():
     """Weight times count is one number for all, and the mean over clips is 1."""
     weights = class_weights(np.array([0, 0, 0, 1, 2, 2]), 3)
     assert (weights * torch.tensor([3, 1, 2])).tolist() == pytest.approx([2.0, 2.0, 2.0])
-
-
-def plan(**changes):
-    return Plan(
-        **(
-            {"name": "p", "epochs": 1, "batch": 1, "learning_rate": 0, "noise": 0.0, "time_shift": 0, "seed": 1}
-            | changes
-        )
-    )
-
-
-def test_without_augmentation_clips_stay_as_they_are():
-    """No noise and no shift is the identity."""
-    x = torch.rand(3, 7, 2)
-    assert torch.equal(augment(x, plan(), torch.Generator()), x)
-
-
-def test_time_shifts_repeat_the_edges():
-    """Each clip is moved by one number of frames, every number up to the limit occurs, none beyond."""
-    x = torch.arange(10.0).expand(200, 10)[:, :, None]
-    moved = augment(x, plan(time_shift=3), torch.Generator().manual_seed(1))[:, :, 0]
-    shifts = set()
-    for row in moved.tolist():
-        shift = 5 - int(row[5])
-        shifts.add(shift)
-        assert row == [min(max(t - shift, 0), 9) for t in range(10)]
-    assert shifts == set(range(-3, 4))
-
-
-def test_noise_has_its_deviation_and_stays_on_the_q15_grid():
-    """Rounded and saturated, as features are."""
-    noisy = augment(torch.zeros(20, 50, 30), plan(noise=0.1), torch.Generator().manual_seed(2)) * 32768
-    assert torch.equal(noisy, noisy.round())
-    assert float(noisy.std()) == pytest.approx(3277, rel=0.02)
-    loud = augment(torch.full((20, 50, 30), 32767 / 32768), plan(noise=0.1), torch.Generator().manual_seed(3)) * 32768
-    assert loud.max() == 32767
 
 
 # Bad input.

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from hil.cells.embedded_gru import EmbeddedGRU
 from hil.cells.event_embedded_gru import EventEmbeddedGRU, Surrogate
+from hil.cells.gru import GRU
 from hil.cells.rows import QuantizedRows, RowFormat, bias_range, fake_quantize, straight_through
 from hil.errors import UsageError
 from hil.fixed import INT16_MAX, INT16_MIN, Q15_ONE
@@ -47,7 +48,7 @@ class Network(nn.Module):
     A sequence classifier.
 
     Args:
-        kind: ``"embedded_gru"``, ``"event_embedded_gru"``, or ``"gru"`` for `torch.nn.GRU` of the same shape.
+        kind: ``"embedded_gru"``, ``"event_embedded_gru"``, or ``"gru"`` for the GRU of the same shape.
         inputs: D.
         hidden: Units of each recurrent layer, input side first.
         dense: Units of the hidden dense layer.
@@ -79,7 +80,7 @@ class Network(nn.Module):
         widths = zip((inputs, *hidden[:-1]), hidden, strict=True)
         layers: list[nn.Module]
         if kind == "gru":
-            layers = [_gru(D, H, generator) for D, H in widths]
+            layers = [GRU(D, H, generator=generator) for D, H in widths]
         elif kind == "event_embedded_gru":
             layers = [
                 EventEmbeddedGRU(
@@ -105,9 +106,13 @@ class Network(nn.Module):
         """
         return self.run(x)[0]
 
-    def run(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def run(self, x: Tensor, keep: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
         """
         As `forward`, with how often each unit of each event layer fired.
+
+        Args:
+            x: As for `forward`.
+            keep: [N, H] factors for the readout (dropout, while training); None: ones.
 
         Returns:
             [N, O] logits, and for each event layer the mean of its events over clips and time, [H];
@@ -121,20 +126,22 @@ class Network(nn.Module):
                 rates.append(sequence.events.mean(dim=(0, 1)))
             else:
                 x, _ = layer(x)
-        return (self._integer_output(x) if self.dense_formats else self._real_output(x)), rates
+        return (self._integer_output(x, keep) if self.dense_formats else self._real_output(x, keep)), rates
 
-    def _real_output(self, states: Tensor) -> Tensor:
+    def _real_output(self, states: Tensor, keep: Tensor | None) -> Tensor:
         r = states.sum(dim=1) / 2**self.readout_shift
         if self.kind == "event_embedded_gru":
             r = r.clamp(max=INT16_MAX / Q15_ONE)
+        r = r if keep is None else r * keep
         return self.dense[1](torch.clamp(self.dense[0](r), 0, 1))
 
-    def _integer_output(self, states: Tensor) -> Tensor:
+    def _integer_output(self, states: Tensor, keep: Tensor | None) -> Tensor:
         """Twin: `hil.quant.readout_sum` and `hil.quant.dense`."""
         total = states.double().sum(dim=1)
         half = (1 << self.readout_shift) >> 1
         r_q15 = ((total.detach() * Q15_ONE + half) / 2**self.readout_shift).floor().clamp(INT16_MIN, INT16_MAX)
         u = straight_through(total / 2**self.readout_shift, r_q15 / Q15_ONE)
+        u = u if keep is None else u * keep
         first, last = (
             fake_quantize(layer.weight, layer.bias, row_format)
             for layer, row_format in zip(self.dense, self.dense_formats, strict=True)
@@ -166,21 +173,19 @@ class Network(nn.Module):
         for bias, row_format in self.formatted_biases():
             bias.clamp_(*bias_range(row_format))
 
+    def formats(self) -> dict[str, RowFormat]:
+        """Formats by layer, as given to `quantize_`; empty unless quantized."""
+        if not self.dense_formats:
+            return {}
+        recurrent = {f"recurrent.{i}": layer.format for i, layer in enumerate(self.recurrent)}
+        return recurrent | {f"dense.{i}": row_format for i, row_format in enumerate(self.dense_formats)}
+
     def formatted_biases(self) -> list[tuple[nn.Parameter, RowFormat]]:
         """Latent biases with the format of their rows; empty unless quantized."""
         if not self.dense_formats:
             return []
         pairs = [(layer.bias, layer.format) for layer in self.recurrent]
         return [*pairs, *((layer.bias, f) for layer, f in zip(self.dense, self.dense_formats, strict=True))]
-
-
-def _gru(inputs: int, units: int, generator: torch.Generator | None) -> nn.GRU:
-    """Uniform within +-1/sqrt(H), as torch does, but from the given generator."""
-    layer = nn.GRU(inputs, units, batch_first=True)
-    with torch.no_grad():
-        for parameter in layer.parameters():
-            parameter.uniform_(-(units**-0.5), units**-0.5, generator=generator)
-    return layer
 
 
 def _linear(inputs: int, outputs: int, generator: torch.Generator | None) -> nn.Linear:
@@ -206,7 +211,7 @@ def parameters_by_name(network: Network) -> dict[str, nn.Parameter]:
     named: dict[str, nn.Parameter] = {}
     for i, layer in enumerate(network.recurrent):
         if network.kind == "gru":
-            named |= {f"recurrent.{i}.{part}": getattr(layer, f"{part}_l0") for part in _GRU_PARTS}
+            named |= {f"recurrent.{i}.{part}": getattr(layer, part) for part in _GRU_PARTS}
         else:
             named |= {f"recurrent.{i}.weight": layer.weight, f"recurrent.{i}.bias": layer.bias}
         if isinstance(layer, EventEmbeddedGRU):

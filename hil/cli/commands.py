@@ -19,6 +19,7 @@ from hil.cli.common import (
     MODEL,
     OUT,
     RIG,
+    TENSORBOARD,
     TRAININGS,
     device_workspace,
     examples,
@@ -69,8 +70,8 @@ hil.add_command(train)
 
 
 @hil.command(short_help="Quantization-aware training, artefact", epilog=examples("hil quantize models/keyword-demo"))
-@options(MODEL, OUT, FORCE)
-def quantize(model: str, out: Path | None, force: bool) -> None:
+@options(MODEL, OUT, FORCE, TENSORBOARD)
+def quantize(model: str, out: Path | None, force: bool, tensorboard: Path | None) -> None:
     """
     Quantization-aware training of the float eGRU, then the artefact (model.artefact).
 
@@ -81,7 +82,7 @@ def quantize(model: str, out: Path | None, force: bool) -> None:
 
     recipe = find_recipe(model)
     with workspace(recipe, out, force) as ws:
-        make_artefact(recipe, ws)
+        make_artefact(recipe, ws, tensorboard=tensorboard)
         if ws.path(FLOAT_GRU).is_file():
             make_gru8(recipe, ws)
 

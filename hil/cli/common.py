@@ -24,6 +24,9 @@ MODEL = click.argument("model")
 OUT = click.option("--out", type=click.Path(path_type=Path), help="Folder for results.  [default: build/NAME]")
 FORCE = click.option("--force", is_flag=True, help="Do stages again even if nothing has changed.")
 TRAININGS = click.option("--jobs", type=click.IntRange(1), default=2, show_default=True, help="Trainings at once.")
+TENSORBOARD = click.option(
+    "--tensorboard", type=click.Path(path_type=Path, file_okay=False), help="Folder for learning curves (TensorBoard)."
+)
 RIG = rig_option
 RIG_FILE = click.option("--rig", default="emulator", show_default=True, help="Name (see `hil rigs`) or a .toml file.")
 COMPILER = click.option(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hil.cli.common import DEMO_MODEL, FORCE, OUT, TRAININGS, examples, find_recipe, opened, options
+from hil.cli.common import DEMO_MODEL, FORCE, OUT, TENSORBOARD, TRAININGS, examples, find_recipe, opened, options
 from hil.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     epilog=examples(
         "hil train models/keyword-demo",
         "hil train keyword-demo --out /tmp/kd --force",
+        "hil train keyword-demo --tensorboard runs",
         "hil train --data sounds/",
         r"hil train --data sounds/ --speaker-pattern '^([a-z]+)_' --skip-bad",
     ),
 )
 @click.argument("model", required=False)
-@options(OUT, FORCE, TRAININGS)
+@options(OUT, FORCE, TRAININGS, TENSORBOARD)
 @click.option(
     "--data",
     "folder",
@@ -49,6 +50,7 @@ def train(
     out: Path | None,
     force: bool,
     jobs: int,
+    tensorboard: Path | None,
     folder: Path | None,
     name: str,
     speaker_pattern: str,
@@ -57,6 +59,9 @@ def train(
 ) -> None:
     """
     Data, features, float GRU and float eGRU.
+
+    After Ctrl-C the same command goes on after the last epoch, and ends with the bits it would have ended with;
+    --force begins anew.
 
     With --data a recipe is written to build/NAME/recipe.toml, and build/NAME is the MODEL of the commands that
     follow. Change what you like in it; only its [data] is written anew by the next --data.
@@ -71,28 +76,30 @@ def train(
             recipe, data=dataclasses.replace(recipe.data, skip_bad=skip_bad or recipe.data.skip_bad)
         )
         with opened(out or Path("build") / recipe.name, force) as ws:
-            _train(recipe, ws, jobs)
+            _train(recipe, ws, jobs, tensorboard)
         return
     from hil.experiment.own_data import OwnData
 
-    _train_own(OwnData(folder, name, speaker_pattern, seconds, skip_bad), model or DEMO_MODEL, out, force, jobs)
+    _train_own(
+        OwnData(folder, name, speaker_pattern, seconds, skip_bad), model or DEMO_MODEL, out, force, jobs, tensorboard
+    )
 
 
-def _train_own(own: OwnData, base: str, out: Path | None, force: bool, jobs: int) -> None:
+def _train_own(own: OwnData, base: str, out: Path | None, force: bool, jobs: int, tensorboard: Path | None) -> None:
     from hil.experiment.own_data import write_recipe_for
 
     place = out or Path("build") / own.model
     with opened(place, force) as ws:
         recipe = write_recipe_for(own, find_recipe(base), place)
         ws.progress.say(f"recipe: {place / 'recipe.toml'}")
-        _train(recipe, ws, jobs)
+        _train(recipe, ws, jobs, tensorboard)
         there = f" --out {out}" if out else ""
         ws.progress.say(f"next: hil quantize {place}{there}, then hil run {place}{there}")
 
 
-def _train(recipe: Recipe, ws: Workspace, jobs: int) -> None:
+def _train(recipe: Recipe, ws: Workspace, jobs: int, tensorboard: Path | None) -> None:
     from hil.experiment.stages import make_data, make_features, make_models
 
     make_data(recipe, ws)
     make_features(recipe, ws)
-    make_models(recipe, ws, quantized=False, jobs=jobs)
+    make_models(recipe, ws, quantized=False, jobs=jobs, tensorboard=tensorboard)

@@ -134,6 +134,9 @@ def _toml(recipe: Recipe, out: Path) -> str:
             continue
         if shown := _lines(section, only_changed=part.name in ("data", "stream")):
             lines += ["", f"[{part.name}]", *shown]
+        for name, table in vars(section).items():
+            if dataclasses.is_dataclass(table):
+                lines += ["", f"[{part.name}.{name}]", *_lines(table, only_changed=False)]
     return "\n".join(lines) + "\n"
 
 
@@ -142,7 +145,9 @@ def _lines(section: Any, only_changed: bool) -> list[str]:
     return [
         f"{name} = {_value(value)}"
         for name, (value, default) in values.items()
-        if value is not None and not (only_changed and value == default and name != "seconds")
+        if value is not None
+        and not dataclasses.is_dataclass(value)
+        and not (only_changed and value == default and name != "seconds")
     ]
 
 

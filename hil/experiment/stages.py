@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ DATA, FEATURES = "dataset.npz", "features.safetensors"
 FLOAT_GRU, FLOAT_EGRU = "float-gru.model", "float-egru.model"
 QUANTIZED, ARTEFACT = "quantized.model", "model.artefact"
 
-_SEAMS = ("fixed.py", "recipe.py")
+_SEAMS = ("fixed.py", "recipe.py", "train_recipe.py")
 _TRAINING = ("train", "cells", "arithmetic.py", "float_model.py", *_SEAMS)
 
 
@@ -136,7 +136,9 @@ def _events(recipe: Recipe, model: Model) -> tuple[Any, ...]:
     return (recipe.events,) if model != "gru" and recipe.cell.kind == "event_embedded_gru" else ()
 
 
-def make_models(recipe: Recipe, ws: Workspace, *, quantized: bool, jobs: int = 2) -> None:
+def make_models(
+    recipe: Recipe, ws: Workspace, *, quantized: bool, jobs: int = 2, tensorboard: Path | None = None
+) -> None:
     """
     Stages ``float-gru`` and ``float-egru`` in processes of their own, and ``quantize`` if ``quantized``.
 
@@ -147,26 +149,38 @@ def make_models(recipe: Recipe, ws: Workspace, *, quantized: bool, jobs: int = 2
         ws: Its folder; features must be there.
         quantized: Go on to the artefact.
         jobs: Trainings at once; 1 does one after the other.
+        tensorboard: Folder for learning curves, one folder a stage inside.
     """
     float_egru = _egru(recipe)
     with ExitStack() as stack:
         pool = stack.enter_context(workers(ws.progress))
         gru = stack.enter_context(ws.begin(_GRU.stage, _GRU.inputs(recipe, ws), _GRU.files))
         egru = stack.enter_context(ws.begin(float_egru.stage, float_egru.inputs(recipe, ws), float_egru.files))
-        _start(pool, float_egru, egru, recipe, ws)
+        _start(pool, float_egru, egru, recipe, ws, tensorboard)
         if jobs > 1:
-            _start(pool, _GRU, gru, recipe, ws)
+            _start(pool, _GRU, gru, recipe, ws, tensorboard)
         _finish(pool, float_egru, egru, ws)
         if quantized:
-            make_artefact(recipe, ws, pool)
+            make_artefact(recipe, ws, pool, tensorboard)
         if jobs <= 1:
-            _start(pool, _GRU, gru, recipe, ws)
+            _start(pool, _GRU, gru, recipe, ws, tensorboard)
         _finish(pool, _GRU, gru, ws)
 
 
-def _start(pool: Workers, training: _Training, pending: Pending, recipe: Recipe, ws: Workspace) -> None:
+def _start(
+    pool: Workers, training: _Training, pending: Pending, recipe: Recipe, ws: Workspace, tensorboard: Path | None
+) -> None:
     if pending.known is None:
-        pool.start(training.title, Job(recipe, training.model, ws.path(FEATURES), pending.part / training.file))
+        job = Job(recipe, training.model, ws.path(FEATURES), pending.part / training.file)
+        pool.start(training.title, _watched(job, ws, training.stage, tensorboard))
+
+
+def _watched(job: Job, ws: Workspace, stage: str, tensorboard: Path | None) -> Job:
+    """The job with its checkpoint, which outlives an interrupted run; --force begins anew."""
+    checkpoint = ws.path(f"{stage}.checkpoint")
+    if ws.force:
+        checkpoint.unlink(missing_ok=True)
+    return replace(job, checkpoint=checkpoint, tensorboard=tensorboard / stage if tensorboard else None)
 
 
 def _finish(pool: Workers, training: _Training, pending: Pending, ws: Workspace) -> None:
@@ -178,7 +192,9 @@ def _facts(trained: Trained) -> dict[str, str]:
     return {name: repr(value) for name, value in vars(trained).items()}
 
 
-def make_artefact(recipe: Recipe, ws: Workspace, pool: Workers | None = None) -> Manifest:
+def make_artefact(
+    recipe: Recipe, ws: Workspace, pool: Workers | None = None, tensorboard: Path | None = None
+) -> Manifest:
     """
     Stage ``quantize``: quantization-aware training from the float eGRU, then the artefact.
 
@@ -186,6 +202,7 @@ def make_artefact(recipe: Recipe, ws: Workspace, pool: Workers | None = None) ->
         recipe: Of the model.
         ws: Its folder; features and the float eGRU must be there.
         pool: Where to train; None: a pool of its own.
+        tensorboard: Folder for learning curves; the stage's own is inside.
 
     Raises:
         UsageError: Features or float model are missing: the message says what makes them.
@@ -207,7 +224,7 @@ def make_artefact(recipe: Recipe, ws: Workspace, pool: Workers | None = None) ->
             return pending.known
         pool = pool or stack.enter_context(workers(ws.progress))
         job = Job(recipe, "quantized", ws.path(FEATURES), pending.part / QUANTIZED, ws.path(FLOAT_EGRU))
-        pool.start(title, job)
+        pool.start(title, _watched(job, ws, "quantize", tensorboard))
         trained = pool.result(title)
         _write_artefact(recipe, ws, pending, trained)
         return ws.finish(pending, _facts(trained))

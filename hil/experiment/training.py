@@ -44,8 +44,10 @@ class Job:
         model: ``"gru"``, ``"embedded_gru"`` or ``"event_embedded_gru"`` (float), or ``"quantized"``: the float eGRU
             trained on in integers.
         features: The feature file.
-        start: The float eGRU, for ``"quantized"``.
         out: Where the model file goes; beside it, with the suffix ``.logits.npy``, its outputs on the test set.
+        start: The float eGRU, for ``"quantized"``.
+        checkpoint: Keeps the state of a training that is not finished; one that finds it goes on from there.
+        tensorboard: Folder for learning curves; None: none are written.
     """
 
     recipe: Recipe
@@ -53,6 +55,8 @@ class Job:
     features: Path
     out: Path
     start: Path | None = None
+    checkpoint: Path | None = None
+    tensorboard: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,7 @@ class Workers:
             worker.process.join(_END_S)
             worker.ending = ToolError(
                 f"training of {worker.process.name} ended without a result (exit code {worker.process.exitcode}). "
-                f"Is there enough memory? Run the command again to continue."
+                f"Is there enough memory? Run the command again: it goes on after the last epoch."
             )
             return
         if isinstance(message, tuple):
@@ -199,7 +203,7 @@ def _work(job: Job, pipe: Connection) -> None:
 def _train(job: Job, pipe: Connection) -> Trained:
     from hil.experiment.feature_file import load_features
     from hil.float_model import load_float_model
-    from hil.train import fit, fit_quantized, predict
+    from hil.train import Session, fit, fit_quantized, predict
 
     features = load_features(job.features)
     told = 0.0
@@ -211,11 +215,12 @@ def _train(job: Job, pipe: Connection) -> Trained:
             pipe.send((done, total, text))
 
     sets: tuple[Any, Any] = (features.train, features.validation)
+    session = Session(features.frontend, features.labels, tell, job.checkpoint, job.tensorboard)
     if job.model == "quantized":
         assert job.start is not None
-        model = fit_quantized(job.recipe, load_float_model(job.start), *sets, progress=tell)
+        model = fit_quantized(job.recipe, load_float_model(job.start), *sets, session=session)
     else:
-        model = fit(job.recipe, *sets, kind=job.model, progress=tell)
+        model = fit(job.recipe, *sets, kind=job.model, session=session)
     model.save(job.out)
     logits = predict(model, features.test)
     np.save(job.out.with_suffix(".logits.npy"), logits)

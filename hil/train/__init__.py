@@ -2,6 +2,6 @@
 
 from hil.train.evaluate import evaluate, predict
 from hil.train.loop import Progress
-from hil.train.stages import fit, fit_quantized
+from hil.train.stages import Session, fit, fit_quantized
 
-__all__ = ["Progress", "evaluate", "fit", "fit_quantized", "predict"]
+__all__ = ["Progress", "Session", "evaluate", "fit", "fit_quantized", "predict"]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from hil.artefact import FrontEnd
 from hil.cells import (
     Network,
     Surrogate,
@@ -21,11 +26,34 @@ from hil.features import FeatureSet
 from hil.float_model import CELL_NAMES, Epoch, FloatModel, Kind
 from hil.quant import fit_exponents, quantization_settings
 from hil.recipe import Recipe
+from hil.train.augment import augmentation_for
+from hil.train.board import Board
+from hil.train.checkpoint import Checkpoint, fingerprint
 from hil.train.events import EventTarget
-from hil.train.loop import Plan, Progress, deterministic, run_plan
+from hil.train.loop import Observer, Plan, Progress, Training, deterministic
 
 _QUANTIZED_SEED = 1 << 32
 """Added to the recipe's seed, so that the second stage does not repeat the order of the first."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """
+    What surrounds a training; nothing of it changes a bit of the result, except what `augmentation` needs.
+
+    Attributes:
+        frontend, labels: Of the features; some items of augmentation need them.
+        progress: Called after every update.
+        checkpoint: File that keeps the state after every epoch.  A training that finds it, with everything else
+            equal, goes on from there and ends with the bits of one that was never interrupted; at the end it is gone.
+        tensorboard: Folder for learning curves; None: none are written.
+    """
+
+    frontend: FrontEnd | None = None
+    labels: tuple[str, ...] = ()
+    progress: Progress | None = None
+    checkpoint: Path | None = None
+    tensorboard: Path | None = None
 
 
 def fit(
@@ -34,7 +62,7 @@ def fit(
     validation: FeatureSet,
     *,
     kind: Kind = "embedded_gru",
-    progress: Progress | None = None,
+    session: Session | None = None,
 ) -> FloatModel:
     """
     Train a network in float.
@@ -47,7 +75,7 @@ def fit(
         train: Clips to learn from.
         validation: Clips that choose the epoch that is kept.
         kind: ``"embedded_gru"``, ``"event_embedded_gru"``, or ``"gru"`` for the baseline of the same shape.
-        progress: Called after every update.
+        session: Progress, checkpoint and the like.
 
     Raises:
         UsageError: The sets do not fit together, a class has no clip, or training diverges.
@@ -68,7 +96,7 @@ def fit(
             surrogate=Surrogate(recipe.events.damping, recipe.events.support),
             generator=torch.Generator().manual_seed(recipe.train.seed),
         )
-        curve = run_plan(network, plan, train, validation, progress)
+        curve = _run(network, plan, recipe, train, validation, session or Session())
     return FloatModel(
         kind=kind,
         inputs=features,
@@ -88,20 +116,21 @@ def fit_quantized(
     train: FeatureSet,
     validation: FeatureSet,
     *,
-    progress: Progress | None = None,
+    session: Session | None = None,
 ) -> FloatModel:
     """
     Train on with 3-bit weights and Q15 states in the forward pass (straight-through gradients).
 
-    Row scales are fitted once, to the float weights.  The result keeps latent weights and
-    row scales; `hil.quant.quantize` rounds them to exactly the network that was trained,
+    Row scales are fitted to the float weights, as often as the recipe says, then frozen.  There
+    is no batch norm, so there are no batch statistics to freeze.  The result keeps latent weights
+    and row scales; `hil.quant.quantize` rounds them to exactly the network that was trained,
     and its twin gives exactly the outputs seen here.
 
     Args:
         recipe: Training and quantization; 0 epochs only fits the row scales.
         float_model: An eGRU from `fit`.
         train, validation: As for `fit`.
-        progress: Called after every update.
+        session: As for `fit`.
 
     Raises:
         UsageError: As `fit`; or the model is a GRU.
@@ -112,13 +141,18 @@ def fit_quantized(
             f"the float model has {float_model.inputs} inputs and {float_model.outputs} outputs, "
             f"the training set {train.x.shape[2]} and {outputs}: train it again"
         )
-    exponents = _fit_exponents(recipe, float_model)
+    if float_model.kind == "gru":
+        raise UsageError(f"a {float_model.kind!r} cannot be quantized, only an eGRU")
     settings = quantization_settings(recipe.quantize)
     plan = _quantized_plan(recipe, float_model.kind)
     with deterministic():
         network = network_from(float_model, Surrogate(recipe.events.damping, recipe.events.support))
-        network.quantize_(row_formats(exponents, settings))
-        curve = run_plan(network, plan, train, validation, progress)
+
+        def refit() -> None:
+            network.quantize_(row_formats(_fitted_exponents(recipe, network), settings))
+
+        refit()
+        curve = _run(network, plan, recipe, train, validation, session or Session(), refit)
     return FloatModel(
         kind=float_model.kind,
         inputs=float_model.inputs,
@@ -127,11 +161,42 @@ def fit_quantized(
         outputs=float_model.outputs,
         readout_shift=float_model.readout_shift,
         arrays=arrays_of(network),
-        exponents=exponents,
+        exponents={layer: row_format.exponent.numpy() for layer, row_format in network.formats().items()},
         quantization=settings,
         curve=curve,
         provenance={**_provenance(plan, curve), "float_model": float_model.sha256()},
     )
+
+
+def _run(
+    network: Network,
+    plan: Plan,
+    recipe: Recipe,
+    train: FeatureSet,
+    validation: FeatureSet,
+    session: Session,
+    refit: Callable[[], None] | None = None,
+) -> tuple[Epoch, ...]:
+    """Train the network in place; returns the learning curve."""
+    augment = recipe.train.augment
+    augmentation = augmentation_for(augment, train, session.frontend, session.labels, recipe.train.seed)
+    training = Training(network, plan, train, augmentation, refit)
+    observers: list[Observer] = []
+    with ExitStack() as stack:
+        if session.checkpoint:
+            settings = repr((augment, recipe.quantize, session.labels, augmentation.octave))
+            parameters = list(network.parameters())
+            identity = fingerprint(plan, parameters, train, validation, settings)
+            checkpoint = Checkpoint(session.checkpoint, identity)
+            if earlier := checkpoint.load():
+                training.restore(earlier)
+            observers.append(lambda state, loss: checkpoint.save(state))
+        if session.tensorboard:
+            observers.append(stack.enter_context(closing(Board(session.tensorboard))))
+        curve = training.run(validation, session.progress, observers)
+    if session.checkpoint:
+        checkpoint.remove()
+    return curve
 
 
 def _float_plan(recipe: Recipe, kind: Kind) -> Plan:
@@ -142,9 +207,12 @@ def _float_plan(recipe: Recipe, kind: Kind) -> Plan:
         epochs=t.epochs + (recipe.quantize.epochs if gru else 0),
         batch=t.batch,
         learning_rate=t.gru_learning_rate if gru else t.learning_rate,
-        noise=t.noise,
-        time_shift=t.time_shift,
         seed=t.seed,
+        logit_scale=t.logit_scale,
+        label_smoothing=t.label_smoothing,
+        dropout=t.dropout,
+        average=t.average,
+        patience=t.patience,
         events=EventTarget(recipe.events, ramped=True),
     )
 
@@ -156,25 +224,28 @@ def _readout_shift(recipe: Recipe, kind: Kind, steps: int) -> int:
 
 
 def _quantized_plan(recipe: Recipe, kind: Kind) -> Plan:
-    t = recipe.train
+    t, q = recipe.train, recipe.quantize
     return Plan(
         name=f"quantized {CELL_NAMES[kind]}",
-        epochs=recipe.quantize.epochs,
+        epochs=q.epochs,
         batch=t.batch,
-        learning_rate=recipe.quantize.learning_rate,
-        noise=t.noise,
-        time_shift=t.time_shift,
+        learning_rate=q.learning_rate,
         seed=t.seed + _QUANTIZED_SEED,
+        logit_scale=t.logit_scale,
+        label_smoothing=t.label_smoothing,
+        dropout=t.dropout,
+        average=t.average,
+        patience=t.patience,
+        refit_epochs=q.refit_epochs,
         events=EventTarget(recipe.events, ramped=False),
     )
 
 
-def _fit_exponents(recipe: Recipe, model: FloatModel) -> dict[str, np.ndarray[Any, np.dtype[np.int8]]]:
-    if model.kind == "gru":
-        raise UsageError(f"a {model.kind!r} cannot be quantized, only an eGRU")
+def _fitted_exponents(recipe: Recipe, network: Network) -> dict[str, np.ndarray[Any, np.dtype[np.int8]]]:
+    arrays = arrays_of(network)
+    layers = [name.removesuffix(".weight") for name in arrays if name.endswith(".weight")]
     return {
-        layer: fit_exponents(model.arrays[f"{layer}.weight"], model.arrays[f"{layer}.bias"], recipe.quantize)
-        for layer in model.layers
+        layer: fit_exponents(arrays[f"{layer}.weight"], arrays[f"{layer}.bias"], recipe.quantize) for layer in layers
     }
 
 
