@@ -1,6 +1,7 @@
 """Sums over events: the reference on the host; generated code on the emulated chip, by both compilers."""
 
 import re
+import shutil
 import subprocess
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ import pytest
 from event_support import EVENT, EventChip, build_events, events_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from kernel_support import TESTS, build_program, host_differences, random_artefact, random_layer, random_q15
+from kernel_support import FIRMWARE, TESTS, build_program, host_differences, random_artefact, random_layer, random_q15
 
 from hil.codegen.event_code import BLOCK_ROWS, block_bounds, column_code, event_code
 from hil.errors import ToolError
@@ -335,3 +336,43 @@ def test_models_of_events_on_the_host_equal_their_twin(tmp_path, seed):
     trace = run_twin(artefact, x, detail=True)
     assert 0 < min(trace.activity) <= max(trace.activity) < 1
     assert host_differences(tmp_path, artefact, x, trace) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("event_embedded_gru.c", "c > theta", "c >= theta"),
+        ("event_embedded_gru.c", "c -= theta;", "c = 0;"),
+        ("event_embedded_gru.c", "y = c;", "y = theta;"),
+        ("event_embedded_gru.c", "where[i]}", "where[0]}"),
+        ("event_embedded_gru.c", "*state->spoken = list;\n}\n#endif", "}\n#endif"),
+        ("events.c", "x_q15[i] != 0", "x_q15[i] > 0"),
+    ],
+)
+def test_a_mutant_of_the_kernels_shows(tmp_path, file, old, new):
+    """One change in the C: some sum, state, event or output of a sequence that meets its thresholds is wrong."""
+    tree = tmp_path / "firmware"
+    shutil.copytree(FIRMWARE, tree)
+    source = (tree / "kernels" / file).read_text()
+    assert source.count(old) == 1
+    (tree / "kernels" / file).write_text(source.replace(old, new))
+    artefact = random_artefact(5, (6, 4), inputs=5, events=True)
+    artefact = replace(artefact, recurrent=(at_threshold(artefact.recurrent[0]), artefact.recurrent[1]))
+    x = random_q15(np.random.default_rng(5), (12, 5))
+    trace = run_twin(artefact, x, detail=True)
+    assert host_differences(tmp_path / "model", artefact, x, trace, tree=tree) != []
+
+
+def at_threshold(layer):
+    """Unit 0 of the layer stands exactly at its threshold in the first step: no inputs, c by its biases alone."""
+    weight, bias = layer.rows.weight_q2.copy(), layer.rows.bias_q17.copy()
+    weight[[0, layer.units]] = 0
+    bias[[0, layer.units]] = 1 << 15
+    rows = replace(layer.rows, weight_q2=weight, bias_q17=bias)
+    zeros = np.zeros(layer.units, np.int16)
+    silent = np.full(layer.units, 32767, np.int16)
+    _, _, _, c, _ = event_embedded_gru_step(np.zeros(layer.inputs, np.int16), zeros, zeros, rows, silent)
+    threshold = layer.threshold_q15.copy()
+    threshold[0] = c[0]
+    assert c[0] > 0
+    return replace(layer, rows=rows, threshold_q15=threshold)
