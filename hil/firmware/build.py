@@ -27,6 +27,8 @@ from hil.firmware.image import (
 JOBS = 2
 """Compilations at a time."""
 OPTIMIZE = ("2", "3", "s")
+_DEBUG_FLAGS = ("-g", "-gdwarf-4")
+"""Lines for crash reports; they change no byte of the program's memory."""
 _UNLIMITED = 1 << 28
 """Size of both memories when only sizes are wanted."""
 _OVERFLOW = re.compile(r"overflowed by|will not fit in region")
@@ -69,7 +71,7 @@ def compile_firmware(
     if optimize not in OPTIMIZE:
         raise UsageError(f"optimize = {optimize!r}; expected one of {', '.join(map(repr, OPTIMIZE))}")
     library = library or Library({}, ())
-    flags = [*src.board_flags(board, chip), "-I.", *library.flags]
+    flags = [*src.board_flags(board, chip), "-I.", *_DEBUG_FLAGS, *library.flags]
     files = {**src.firmware_tree(src.DEVICE_PARTS), **src.generated_files(sources), **library.files}
     template = files.pop(src.LINKER_SCRIPT)
     script = src.linker_script(template, chip.flash_bytes, chip.ram_bytes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hil.errors import UsageError
 from hil.probe.chip import DebuggedChip
-from hil.probe.components import CORE_ROM, DSU_ROM, IDENTIFICATION, MTB, SCS
+from hil.probe.components import CORE_ROM, DSU_ROM, IDENTIFICATION, SCS
 from hil.probe.dap import BusFault
 from hil.probe.dsu import DSU, EXTERNAL, SIZE, ServiceUnit
 from hil.probe.registers import DebugRegisters
@@ -22,8 +22,6 @@ _DSU_END = 0x41004000
 _IDS = 0xFBC
 """Offset within a component's 4 KiB from which on everything is identification."""
 
-_MTB_REGISTERS = (MTB, MTB + 4, MTB + 8, MTB + 0xC)
-
 
 class DebugBus:
     """A `hil.probe.dap.Bus`."""
@@ -32,7 +30,6 @@ class DebugBus:
         self._chip = chip
         self.registers = DebugRegisters(chip)
         self._dsu = ServiceUnit(chip)
-        self._trace_buffer = dict.fromkeys(_MTB_REGISTERS, 0)
 
     def read(self, address: int, size: int) -> int:
         """Raises `BusFault`."""
@@ -43,8 +40,6 @@ class DebugBus:
             return self._dsu.read(address % EXTERNAL, size)
         if _PRIVATE <= address < _PRIVATE_END:
             return _part(self._read_private(address & ~3), address, size)
-        if address & ~3 in self._trace_buffer:
-            return _part(self._trace_buffer[address & ~3], address, size)
         try:
             return self._chip.bus_read(address, size)
         except UsageError as error:
@@ -57,8 +52,6 @@ class DebugBus:
             self._dsu.write(address % EXTERNAL, size, value)
         elif _PRIVATE <= address < _PRIVATE_END:
             self._write_private(address & ~3, value)
-        elif address & ~3 in self._trace_buffer:
-            self._trace_buffer[address & ~3] = value
         elif not _identifies(address):
             try:
                 self._chip.bus_write(address, size, value)

@@ -3,6 +3,7 @@
 #include "clock.h"
 #include "port/port.h"
 #include "registers.h"
+#include "trace.h"
 
 volatile uint32_t counter_interrupts;
 
@@ -36,6 +37,7 @@ static void invalidate_flash_cache(void)
 
 void port_window_open(void)
 {
+    trace_off();
     port_drain();
     interrupts_off();
     cycles_before += elapsed();
@@ -54,6 +56,7 @@ uint32_t port_window_close(uint16_t *interrupts)
     const uint64_t cycles = elapsed();
     const uint32_t taken = counter_interrupts;
     const uint64_t cost = window_cost + (uint64_t)wraps * wrap_cost;
+    trace_on();
     interrupts_on();
 
     *interrupts = (uint16_t)(taken < UINT16_MAX ? taken : UINT16_MAX);

@@ -6,6 +6,7 @@
 #include "port/port.h"
 #include "registers.h"
 #include "stack.h"
+#include "trace.h"
 #include "uart.h"
 
 #define STACKED_WORDS 8u
@@ -46,6 +47,7 @@ void fault_report(const uint32_t *stacked, uint32_t exc_return)
 {
     struct port_fault fault;
 
+    trace_off(); /* keep the jumps that led here */
     if (fault_again) {
         undefined_instruction();
     }

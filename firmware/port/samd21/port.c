@@ -4,10 +4,12 @@
 #include "counter.h"
 #include "registers.h"
 #include "stack.h"
+#include "trace.h"
 #include "uart.h"
 
 void port_init(void)
 {
+    trace_init();
     clock_init();
     uart_init();
     counter_start();

@@ -104,6 +104,12 @@
 #define SERCOM_SYNCBUSY(n) REG32(SERCOM_BASE(n) + 0x1Cu)
 #define SERCOM_DATA(n) REG16(SERCOM_BASE(n) + 0x28u)
 
+/* MTB, micro trace buffer (Arm DDI 0486); positions count from the start of RAM */
+#define MTB_POSITION REG32(0x41006000u)
+#define MTB_MASTER REG32(0x41006004u)
+#define MTB_MASTER_ENABLE (1u << 31)
+#define MTB_FLOW REG32(0x41006008u)
+
 /* SysTick, NVIC, SCB */
 #define SYST_CSR REG32(0xE000E010u)
 #define SYST_CSR_ENABLE 1u

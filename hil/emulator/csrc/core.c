@@ -69,7 +69,10 @@ static bool answer_request(struct emu *e) {
     case REQUEST_EXCEPTION_RETURN: exception_return(e); return false;
     case REQUEST_WFI: fall_asleep(e, false); return false;
     case REQUEST_WFE: fall_asleep(e, true); return false;
-    case REQUEST_SPIN: e->spinning = !mtb_enabled(e); return false;
+    case REQUEST_SPIN:
+        e->spinning = true;
+        mtb_spin(e, e->r[15]);
+        return false;
     case REQUEST_BKPT:
         if (e->debug) {
             e->stop = EMU_BKPT;

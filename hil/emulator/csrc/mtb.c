@@ -50,6 +50,12 @@ void mtb_branch(struct emu *e, uint32_t from, uint32_t to, bool exception) {
     advance(e);
 }
 
+/* Of whole rounds only so many are written as the buffer holds; all of RAM if it has no end. */
+void mtb_spin(struct emu *e, uint32_t address) {
+    uint32_t mask = e->mtb.master & MASK, packets = mask < 12 ? (16u << mask) / PACKET_BYTES : e->ram_bytes / PACKET_BYTES;
+    for (uint32_t i = 0; i < packets && mtb_enabled(e); i++) mtb_branch(e, address, address, false);
+}
+
 void mtb_reset(struct emu *e) {
     e->mtb.master &= ~(ENABLE | HALTREQ);
     observe_update(e);

@@ -108,6 +108,8 @@ void dsu_reset(struct emu *e);
 
 /* mtb.c: a jump from `from` to `to`; `exception`: by entering or leaving one. */
 void mtb_branch(struct emu *e, uint32_t from, uint32_t to, bool exception);
+/* A branch to itself at `address` will go round until something happens: the buffer fills with it. */
+void mtb_spin(struct emu *e, uint32_t address);
 void mtb_reset(struct emu *e);
 
 /* observe.c: called while e->slow */
