@@ -27,6 +27,7 @@ What can go wrong, sorted by who has to act.
     - WrongFirmware
     - DeviceRefusal
     - FirmwareFault
+    - FirmwareHung
     - UnexpectedReset
 
 Only a DeviceError is evidence about the firmware.  A run that ends in any
@@ -140,12 +141,7 @@ class PortBusy(RigError):
 
 
 class RigBusy(RigError):
-    """
-    Another run has the board.
-
-    Attributes:
-        holder: Which one.
-    """
+    """Another run has the board: ``holder``, in words."""
 
     def __init__(self, rig: str, what: str, holder: str):
         self.holder = holder
@@ -153,12 +149,7 @@ class RigBusy(RigError):
 
 
 class SeveralMatch(RigError):
-    """
-    More than one probe or port fits a rig's file.
-
-    Attributes:
-        candidates: Those that fit.
-    """
+    """More than one probe or port fits a rig's file: ``candidates``."""
 
     def __init__(self, rig: str, what: str, candidates: Iterable[str], todo: str):
         self.candidates = list(candidates)
@@ -368,6 +359,15 @@ class FirmwareFault(DeviceError):
         self.registers = dict(registers)
         shown = " ".join(f"{name}={value:08x}" for name, value in self.registers.items())
         super().__init__(f"{rig}: HardFault{' in ' + where if where else ''}: {shown}")
+
+
+class FirmwareHung(DeviceError):
+    """The core runs, in function and line ``where``, and the firmware answers nothing."""
+
+    def __init__(self, rig: str, where: str, interrupts_off: bool):
+        self.where = where
+        how = " with interrupts off" if interrupts_off else ""
+        super().__init__(f"{rig}: the firmware hangs in {where}{how}: the core runs, and nothing is answered.")
 
 
 class UnexpectedReset(DeviceError):

@@ -82,6 +82,9 @@ class HostRig:
     def real_time(self) -> None:
         """The process runs in real time anyway."""
 
+    def examine(self) -> None:
+        return None
+
     def restart(self) -> None:
         self.flash(None)
 

@@ -249,6 +249,16 @@ class EmulatedBoard:
         """Close the port as a pulled cable does; the chip runs on."""
         self._call(self._close_port)
 
+    def disturb(self, data: bytes) -> None:
+        """Let the host receive bytes that the chip has not sent."""
+
+        def action() -> None:
+            if self._port is not None:
+                self._port.pending += data
+                self._port.write()
+
+        self._call(action)
+
     def close(self) -> None:
         """Stop, and close the port."""
         if self._thread is not None:
@@ -293,7 +303,7 @@ class EmulatedBoard:
     def _call(self, action: Callable[[], None]) -> None:
         """Carry out ``action`` where no other thread uses the emulator; its error is raised here."""
         self._check()
-        if not self.running:
+        if not self.running or threading.current_thread() is self._thread:
             action()
             return
         done = threading.Event()

@@ -298,6 +298,7 @@ def _background(recipe: Recipe, ws: Workspace, artefact: Artefact) -> Background
     found = {title: _model(ws, name) for title, name in models.items()}
     gru = found["float GRU"]
     return Background(
+        folder=ws.folder,
         recipe_sha256=str(artefact.provenance.get("recipe_sha256", recipe.sha256())),
         data_sha256=str(artefact.provenance.get("data_sha256", "unknown")),
         float_accuracy=accuracy,

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from hil.artefact import Artefact, Gru8Layer
-from hil.errors import DeviceError, RigError
 from hil.experiment.compare import Comparison, compare, locate
+from hil.experiment.examine import examined
 from hil.experiment.feature_file import Features
 from hil.experiment.hashes import commit
 from hil.experiment.progress import Progress
@@ -27,10 +27,6 @@ from hil.quant import run_twins
 from hil.rig import Rig
 from hil.rig import connect as connect_rig
 from hil.trace import Trace
-
-TOLD_FRAMES = 8
-"""Told when a run fails."""
-
 
 GRU8_TITLE = "int8 GRU"
 
@@ -47,6 +43,7 @@ class Background:
         curves: Learning curves by model.
         seconds: Wall time of the stages before.
         notes: Anything the reader must know.
+        folder: Where evidence of a crash is left; None: it is only told.
     """
 
     recipe_sha256: str = "unknown"
@@ -56,6 +53,7 @@ class Background:
     curves: Mapping[str, tuple[Epoch, ...]] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    folder: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -117,7 +115,7 @@ def run_on_rig(
     """
     test = features.test
     expected = run_twins(artefact, test.x)
-    run = _stream(artefact, test, firmware, (rig, *more), expected, progress)
+    run = _stream(artefact, test, firmware, (rig, *more), expected, progress, background.folder)
     return _result(artefact, features, firmware, rig, run, background)
 
 
@@ -133,17 +131,6 @@ def connect(rig: Rig, firmware: Firmware) -> tuple[Device, Hello]:
     return made.device, made.hello
 
 
-@contextmanager
-def _frames_told(device: Device, progress: Progress) -> Iterator[None]:
-    """Tell the last frames before an error of bench or firmware goes on."""
-    try:
-        yield
-    except (RigError, DeviceError):
-        for direction, frame in list(device.frames)[-TOLD_FRAMES:]:
-            progress.say(f"{direction} {frame}")
-        raise
-
-
 def _stream(
     artefact: Artefact,
     test: FeatureSet,
@@ -151,6 +138,7 @@ def _stream(
     rigs: Sequence[Rig],
     expected: list[Trace],
     progress: Progress,
+    folder: Path | None,
 ) -> _Run:
     """Sequence i goes to rig i modulo their number."""
     ended, lock, done = threading.Event(), threading.Lock(), 0
@@ -166,7 +154,7 @@ def _stream(
     def part(k: int) -> _Part:
         indices = range(k, len(test.x), len(rigs))
         try:
-            return _stream_part(artefact, test, firmware, rigs[k], expected, indices, one_more, progress)
+            return _stream_part(artefact, test, firmware, rigs[k], expected, indices, one_more, progress, folder)
         except BaseException:
             ended.set()
             raise
@@ -191,6 +179,7 @@ def _stream_part(
     indices: Sequence[int],
     one_more: Callable[[], bool],
     progress: Progress,
+    folder: Path | None,
 ) -> _Part:
     widths = [layer.units for layer in artefact.recurrent]
     got: dict[int, Trace] = {}
@@ -201,7 +190,7 @@ def _stream_part(
     connection = connect_rig(rig, firmware)
     device, hello = connection.device, connection.hello
     notes = (f"flashed: {flashed.how}", *flashed.notes, *connection.notes)
-    with _frames_told(device, progress):
+    with examined(rig, device, firmware, progress, folder):
         for i in indices:
             got[i] = device.run_sequence(test.x[i])
             comparisons[i] = compare(expected[i], got[i], widths, i)

@@ -70,6 +70,7 @@ class DebuggedChip(Emulator):
         super().__init__(chip, serial)
         self._fails_at_s: float | None = None
         self._weak: tuple[int, int, bool] | None = None
+        self._weak_times = 0
         self._clock_low = self._pin_low = self.halt_pending = False
         self.spent_cycles = 0
         self.power_ups = 0
@@ -264,9 +265,9 @@ class DebuggedChip(Emulator):
 
     # Flash from outside
 
-    def weaken(self, address: int, bit: int) -> None:
-        """Let a bit of the flash flip once, when its byte is written next and the core halts."""
-        self._weak = (address, bit, False)
+    def weaken(self, address: int, bit: int, times: int = 1) -> None:
+        """Let a bit of the flash flip, ``times`` times, when its byte is written next and the core halts."""
+        self._weak, self._weak_times = (address, bit, False), times
         self._fail_weak_bit()
 
     def _fail_weak_bit(self) -> None:
@@ -278,7 +279,8 @@ class DebuggedChip(Emulator):
             self._weak = (address, bit, True)
         elif was_erased:
             self.load(address, bytes([byte ^ 1 << bit]))
-            self._weak = None
+            self._weak_times -= 1
+            self._weak = (address, bit, False) if self._weak_times > 0 else None
 
     @property
     def protected(self) -> bool:

@@ -23,6 +23,7 @@ from hil.errors import (
     FlashLocked,
     HilError,
     PowerLost,
+    ProbeLost,
     RigNotFound,
     ToolError,
     UsageError,
@@ -32,6 +33,8 @@ from hil.probe.folder import find
 from hil.probe.process import Child, tell
 
 BASE_DEADLINE_S = 60.0
+_COUNTERS_S = 2.0
+"""For an emulated board to say how far it is."""
 DEADLINE_BYTES_PER_S = 2048
 """A slow probe: 16 ms for each row of 256 bytes is 16 KB/s."""
 
@@ -184,7 +187,7 @@ def _segments(elf: Path, chip: Chip) -> list[tuple[int, bytes]]:
 def _counters(uid: str) -> dict[str, Any] | None:
     with suppress(HilError):
         found = find(uid)
-        return tell(found, what="state") if found else None
+        return tell(found, what="state", timeout_s=_COUNTERS_S) if found else None
     return None
 
 
@@ -226,6 +229,8 @@ def _error(said: dict[str, Any], rig: str, doing: str, log: str) -> HilError:
         return FlashError(rig, f"the probe cannot be opened ({text}). Close what else debugs the board.")
     if kind == "protected":
         return ChipProtected(rig)
+    if kind == "probe_lost":
+        return ProbeLost(rig, doing)
     if kind == "power":
         return PowerLost(rig, doing)
     if kind == "differs":

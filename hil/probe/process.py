@@ -20,7 +20,7 @@ from typing import IO, Any
 
 import hil
 from hil.errors import RigError, ToolError, UsageError
-from hil.probe.client import ProbeClient
+from hil.probe.client import TIMEOUT_S, ProbeClient
 from hil.probe.folder import Announcement
 from hil.probe.server import BoardPlan
 from hil.probe.wire import WireError
@@ -179,10 +179,10 @@ class _StartError(RigError):
 _ERRORS: dict[str, type[Exception]] = {"UsageError": UsageError, "RigError": _StartError}
 
 
-def tell(found: Announcement, **question: Any) -> dict[str, Any]:
-    """Ask a running board.  Raises `ToolError` if it has ended or refuses."""
+def tell(found: Announcement, *, timeout_s: float = TIMEOUT_S, **question: Any) -> dict[str, Any]:
+    """Ask a running board.  Raises `ToolError` if it has ended, refuses or does not answer."""
     try:
-        client = ProbeClient(found, port=False)
+        client = ProbeClient(found, port=False, timeout_s=timeout_s)
     except WireError as error:
         raise ToolError(f"the emulated board {found.uid} has ended ({error})") from error
     try:

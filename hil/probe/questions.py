@@ -59,9 +59,14 @@ def _button(board: EmulatedBoard, chip: DebuggedChip) -> None:
     chip.reset()
 
 
-def _weak_bit(board: EmulatedBoard, chip: DebuggedChip, address: int, bit: int) -> None:
-    """Let a bit of the flash flip once, when its byte is written next."""
-    chip.weaken(address, bit)
+def _weak_bit(board: EmulatedBoard, chip: DebuggedChip, address: int, bit: int, times: int = 1) -> None:
+    """Let a bit of the flash flip, when its byte is written next."""
+    chip.weaken(address, bit, times)
+
+
+def _noise(board: EmulatedBoard, chip: DebuggedChip, data: str) -> None:
+    """Bytes, hexadecimal, that the host receives although the chip has not sent them."""
+    board.disturb(bytes.fromhex(data))
 
 
 def _pull_cable(board: EmulatedBoard, chip: DebuggedChip) -> None:
@@ -84,6 +89,7 @@ _QUESTIONS: dict[str, Callable[..., Answer | None]] = {
     "power": _power,
     "button": _button,
     "weak_bit": _weak_bit,
+    "noise": _noise,
     "pull_cable": _pull_cable,
     "line_rate": _line_rate,
     "keep_pace": _keep_pace,

@@ -14,8 +14,6 @@ from hil.probe.flash import find_pyocd
 from hil.probe.process import Child
 
 DEADLINE_S = 20.0
-REMOTE_PREFIX = "remote:"
-"""Of ids of probes that another machine's ``pyocd server`` offers."""
 EMULATED_VENDOR = "hil"
 """What an emulated probe says of itself, also through ``pyocd server``."""
 _REVISION = 0xF00

@@ -29,6 +29,9 @@ from hil.errors import HilError
 VERSION = 1
 MAX_BYTES = 1 << 20
 
+REMOTE_PREFIX = "remote:"
+"""Of ids of probes that another machine's ``pyocd server`` offers."""
+
 SWCLK, NRESET = 0x01, 0x10
 
 

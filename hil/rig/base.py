@@ -10,6 +10,7 @@ from hil.chips import Board
 from hil.errors import UsageError
 from hil.firmware import Firmware
 from hil.link.device import Device
+from hil.probe.autopsy import CoreState
 from hil.rig.file import Stages
 from hil.trace import Tier
 
@@ -104,6 +105,14 @@ class Rig(Target, Protocol):
 
         Raises:
             RigError: It cannot be reset.
+        """
+
+    def examine(self) -> CoreState | None:
+        """
+        Look at the core of a firmware that does not answer; None where nobody can.  It needs a reset afterwards.
+
+        Raises:
+            RigError: The chip does not answer its debugger.
         """
 
     def stream(self) -> None:

@@ -7,6 +7,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from hil.chips import chip
 from hil.emulator import elf_segments
@@ -15,6 +16,7 @@ from hil.firmware import Firmware
 from hil.link.device import Device
 from hil.link.port import open_port
 from hil.probe import find
+from hil.probe.autopsy import CoreState, examine_through_pyocd
 from hil.probe.flash import Pack
 from hil.probe.process import tell
 from hil.probe.restart import restart_through_pyocd
@@ -142,6 +144,11 @@ class BoardRig:
         self._hang_up()
         restart_through_pyocd(self.found.probe.uid, chip(self.chip), self.name, self.stages.recover_s)
 
+    def examine(self) -> CoreState | None:
+        """Through the probe.  Raises as `hil.probe.autopsy.examine_through_pyocd`."""
+        self.lock()
+        return examine_through_pyocd(self.found.probe.uid, chip(self.chip), self.name, self.stages.recover_s)
+
     def stream(self) -> None:
         """Only an emulated board has to be told.  Raises `ToolError` if it has ended."""
         self._tell(what="line_rate", on=True)
@@ -150,7 +157,7 @@ class BoardRig:
         """Likewise."""
         self._tell(what="keep_pace")
 
-    def _tell(self, **question: object) -> None:
+    def _tell(self, **question: Any) -> None:
         here = find(self.found.probe.uid) if self.found.probe.emulated else None
         if here is not None:
             tell(here, **question)

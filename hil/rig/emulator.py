@@ -16,6 +16,7 @@ from hil.firmware import Firmware
 from hil.link.device import Device
 from hil.link.port import open_port
 from hil.probe import BoardPlan, ProbeServer, serial_words
+from hil.probe.autopsy import CoreState, examine_through_pyocd
 from hil.probe.flash import Pack, flash_through_pyocd
 from hil.rig.base import FlashReport, check_firmware
 from hil.rig.file import RESET_BAUD, RigFile, Stages
@@ -143,6 +144,13 @@ class EmulatorRig:
             self._device.close()
             self._device = None
         self.board.reset()
+
+    def examine(self) -> CoreState | None:
+        """Through the debug port, as of a board; None without one (``fast_load``)."""
+        if self._server is None:
+            return None
+        uid = self._server.announcement.uid
+        return examine_through_pyocd(uid, chip(self.chip), self.name, self.stages.recover_s)
 
     def stream(self) -> None:
         """Let the emulated line deliver at its rate.  Raises `RigNotFound` before `flash`."""

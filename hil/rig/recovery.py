@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hil.chips import Chip
+from hil.emulator import elf_segments
 from hil.errors import (
     ChipProtected,
     FlashError,
@@ -132,7 +133,7 @@ def _is_bad(order: Order, first: HilError, last: HilError) -> bool:
 
 
 def _flash(order: Order) -> Flashed:
-    size = order.elf.stat().st_size
+    size = sum(len(data) for _, data in elf_segments(order.elf))
     return flash_through_pyocd(
         order.elf,
         order.uid,

@@ -46,7 +46,7 @@ def _look(session: Session, ram_bytes: int) -> dict[str, Any]:
     seen = _watch(target) if doing == RUNNING else []
     target.halt()
     registers = dict(zip(_NAMES, (int(v) for v in target.read_core_registers_raw(list(_NAMES))), strict=True))
-    state = {"doing": doing, "registers": registers, "seen": seen, "ram": ""}
+    state: dict[str, Any] = {"doing": doing, "registers": registers, "seen": seen, "ram": ""}
     with suppress(exceptions.Error):
         state["ram"] = bytes(target.read_memory_block8(RAM_BASE, ram_bytes)).hex()
         state["trace_position"] = int(target.read32(_MTB_POSITION))

@@ -12,13 +12,13 @@ from pyocd.core.helpers import ConnectHelper
 from pyocd.core.session import Session
 from pyocd.coresight.dap import DP_CTRL_STAT
 from pyocd.flash.loader import MemoryLoader
-from pyocd.probe.aggregator import PROBE_CLASSES
+from pyocd.probe.aggregator import PROBE_CLASSES, DebugProbeAggregator
 from pyocd.probe.debug_probe import DebugProbe
 from pyocd.target import TARGET
 
 from hil.probe.plugin import targets
 from hil.probe.plugin.probe import EmulatedProbe
-from hil.probe.wire import read_order
+from hil.probe.wire import REMOTE_PREFIX, read_order
 
 _POWERED = 0xF0000000
 """CTRL/STAT: both power-up requests and both acknowledges."""
@@ -101,6 +101,8 @@ def find_probe(uid: str) -> DebugProbe:
     for probe in probes:
         if probe.unique_id.lower() == uid.lower():
             return probe
+    if uid.startswith(REMOTE_PREFIX):
+        return DebugProbeAggregator.get_probe_with_id(uid)
     raise Failed("no_probe", uid=uid, attached=[probe.unique_id for probe in probes])
 
 
@@ -127,6 +129,8 @@ def guarded(session: Session, work: Callable[[], Any]) -> Any:
     """Do a piece of work; a target that has lost its power meanwhile is the reason for whatever went wrong."""
     try:
         return work()
+    except exceptions.ProbeError as error:
+        raise Failed("probe_lost", text=str(error)) from error
     except exceptions.Error as error:
         if not has_power(session):
             raise Failed("power", text=str(error)) from error

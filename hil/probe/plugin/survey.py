@@ -17,8 +17,8 @@ from hil.probe.folder import find
 from hil.probe.plugin import targets
 from hil.probe.plugin.child import say
 from hil.probe.plugin.probe import EmulatedProbe
-from hil.probe.survey import EMULATED_VENDOR, REMOTE_PREFIX, Looking, Probe
-from hil.probe.wire import read_order
+from hil.probe.survey import EMULATED_VENDOR, Looking, Probe
+from hil.probe.wire import REMOTE_PREFIX, read_order
 
 _DID = DSU + EXTERNAL + 0x18
 _ANY_CHIP = "atsamd21j18a"
