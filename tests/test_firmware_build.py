@@ -7,10 +7,12 @@ import subprocess
 import sys
 
 import pytest
+from conftest import make_artefact
 from elftools.elf.elffile import ELFFile
 from firmware_support import ARTEFACT_HASH, MODEL_C, SOURCES
 
 from hil.chips import CHIPS, Board, chip
+from hil.codegen import emit_c
 from hil.errors import FitError, ToolError, UsageError
 from hil.firmware import compile_firmware, find_compiler, load_firmware
 from hil.firmware.compiler import FORCE
@@ -375,3 +377,12 @@ def test_what_cannot_be_read_says_how_to_make_it(tmp_path):
     made.elf.unlink()
     with pytest.raises(UsageError, match=r"firmware\.elf: no such file"):
         load_firmware(manifest)
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_no_folder_of_this_machine_is_in_the_program(tmp_path, compiler):
+    """Debug information of C and assembly names files relative to the firmware's tree."""
+    sources = emit_c(make_artefact(seed=31))
+    made = [build(tmp_path / name, sources, compiler=compiler, optimize="2") for name in ("one", "two")]
+    assert made[0].elf_sha256 == made[1].elf_sha256
+    assert str(tmp_path).encode() not in made[0].elf.read_bytes()

@@ -129,12 +129,14 @@ def compile_all(
 
     Those of ``library`` get its own flags besides.
     """
-    # Clang must be told that the folder is nowhere; gcc never writes it without debug information.
+    # The folder is nowhere in the program; gcc does not pass that on to the assembler.
     more = [*flags, f"-ffile-prefix-map={folder}=."]
+    assembler = [f"-Wa,--debug-prefix-map={folder}=."] if compiler.name == "gcc" else []
 
     def one(path: str) -> str:
         obj = f"{path}.o"
-        own = library.own_flags if library and path in library.files else ()
+        own = [*(library.own_flags if library and path in library.files else ())]
+        own += assembler if path.endswith(".S") else []
         run_tool(compiler.compile_command(path, obj, optimize, [*more, *own]), f"compiling {path}", folder)
         return obj
 
