@@ -19,7 +19,8 @@ class LayerBuild:
 
     Attributes:
         kernel: A name of `hil.codegen`'s kernels for the layer; ``""``: the first that it has.
-        ram_bytes: At most this much of the kernel's code is copied to RAM at start-up, where it has no wait states.
+        ram_bytes: At most this much of the generated code is copied to RAM at start-up, where it has no wait states;
+            if it is not 0, so are the loops that are longer than the flash cache (firmware/kernels/placement.h).
         rows: Rows that a generated kernel takes at a time; 0: as many as the core has registers for.
     """
 

@@ -85,7 +85,7 @@ class EventChip:
 
     def with_interrupts(self, period):
         """Another chip of the same program on which SysTick interrupts every so many cycles."""
-        other = EventChip(self._elf)
+        other = type(self)(self._elf)
         vectors = [0] * 16
         vectors[0], vectors[15] = STACK, HANDLER | 1
         other._emulator.load(0, b"".join(word.to_bytes(4, "little") for word in vectors))

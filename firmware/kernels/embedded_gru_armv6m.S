@@ -5,6 +5,8 @@
  */
 #if defined(__ARM_ARCH_6M__)
 
+#include "placement.h"
+
     .syntax unified
     .cpu cortex-m0plus
     .thumb
@@ -18,12 +20,7 @@
     .equ H, 4
     .equ H_BEFORE, 8
 
-    .section .text.embedded_gru_update, "ax", %progbits
-    .balign 8
-    .global embedded_gru_update
-    .type embedded_gru_update, %function
-    .thumb_func
-embedded_gru_update:
+    HOT     embedded_gru_update
     push    {r4-r7, lr}
     mov     r4, r8
     mov     r5, r9

@@ -9,6 +9,7 @@
     .cpu cortex-m0plus
     .thumb
 
+#include "placement.h"
 #include "softsign_armv6m.h"
 
     /* Offsets in struct event_embedded_gru and struct event_embedded_gru_state. */
@@ -28,12 +29,7 @@
     .equ WHERE_SEEN, 4
     .equ STATE, 8
 
-    .section .text.event_embedded_gru_update, "ax", %progbits
-    .balign 8
-    .global event_embedded_gru_update
-    .type event_embedded_gru_update, %function
-    .thumb_func
-event_embedded_gru_update:
+    HOT     event_embedded_gru_update
     push    {r4-r7, lr}
     mov     r4, r8
     mov     r5, r9

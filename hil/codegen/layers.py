@@ -11,31 +11,19 @@ from typing import Any
 
 from hil.artefact import DenseLayer, EmbeddedGruLayer, Rows
 from hil.codegen.c_text import buffer, constant
+from hil.codegen.dense_rows import compact, packed4, straight
 from hil.codegen.event_rows import delta_rows, event_rows
-from hil.codegen.layout import ROWS_BLOCK, pack_bias, pack_codes, pack_shift, padded, pair_shift
-from hil.codegen.parts import Part, RowsKernel, RowSums
+from hil.codegen.layout import pack_shift, padded, pair_shift
+from hil.codegen.parts import Part, RowsKernel
 from hil.errors import UsageError, suggest
 from hil.layer_build import LayerBuild
 
-
-def packed4(name: str, rows: Rows, inputs: int, choice: LayerBuild) -> RowSums:
-    """Four rows in a word: ``firmware/kernels/rows.c``."""
-    blocks, states = padded(rows.outputs) // ROWS_BLOCK, rows.inputs - inputs
-    state = f", then [{blocks}][{states}] of the state" if states else ""
-    codes = f"[{blocks}][{inputs}] of the input{state}: four rows in a word, row 0 lowest, 4 w + 4"
-    definitions = (
-        constant(f"{name}_codes", pack_codes(rows.weight_q2, inputs), codes)
-        + constant(f"{name}_bias_q17", pack_bias(rows.bias_q17), f"[{blocks}][4]")
-        + f"static const struct rows {name}_rows = {{{name}_codes, {name}_bias_q17, {rows.outputs}}};\n"
-    )
-
-    def call(x: str, h: str, acc: str) -> str:
-        return f"rows_sum(&{name}_rows, {x}, {inputs}, {h}, {states}, {acc});"
-
-    return RowSums(definitions, call)
-
-
-ROWS_KERNELS: dict[str, RowsKernel] = {"packed4": packed4, "events": event_rows}
+ROWS_KERNELS: dict[str, RowsKernel] = {
+    "packed4": packed4,
+    "straight": straight,
+    "compact": compact,
+    "events": event_rows,
+}
 """Kernels of `Rows`: of eGRU and dense layers."""
 
 EGRU_KERNELS: dict[str, RowsKernel] = {**ROWS_KERNELS, "deltas": delta_rows}
