@@ -13,6 +13,7 @@ from hil.rig.board import BoardRig
 from hil.rig.emulator import EmulatorRig
 from hil.rig.file import RigFile
 from hil.rig.find import NotHere, find_board
+from hil.rig.renode import RenodeRig, find_renode
 
 TEMPLATE = "template"
 """The annotated file, which is no rig."""
@@ -26,10 +27,12 @@ class RigRequest:
     Attributes:
         name: As for `load_rig_file`.
         fallback: Another rig may stand in, as its file says.
+        trace: In Renode, price the executed instructions; other rigs count cycles anyway.
     """
 
     name: str
     fallback: bool = True
+    trace: bool = False
 
     def __str__(self) -> str:
         return self.name
@@ -97,6 +100,7 @@ def load_rig(
         UsageError: As `load_rig_file`.
         SeveralMatch: More than one attached board fits.
     """
+    trace = isinstance(name_or_path, RigRequest) and name_or_path.trace
     if isinstance(name_or_path, RigRequest):
         fallback = fallback and name_or_path.fallback
     asked = load_rig_file(name_or_path)
@@ -107,7 +111,7 @@ def load_rig(
         mine = file if file is asked else file.standing_in_for(asked.as_variant(asked_as))
         reason = "; ".join([f"--rig {name_or_path}", *passed])
         try:
-            return _make(mine, reason, fast_load=fast_load, chip_erase=chip_erase)
+            return _make(mine, reason, fast_load=fast_load, chip_erase=chip_erase, trace=trace)
         except NotHere as why:
             passed.append(f"{file.name}: {why}")
     raise RigNotFound(asked.name, _nothing_is_here(asked, passed, fallback))
@@ -145,12 +149,15 @@ def _nothing_is_here(asked: RigFile, passed: list[str], fallback: bool) -> str:
     return f"{why}, and its file names no fallback. Attach it; see `hil rigs`."
 
 
-def _make(file: RigFile, reason: str, *, fast_load: bool, chip_erase: bool) -> Rig:
+def _make(file: RigFile, reason: str, *, fast_load: bool, chip_erase: bool, trace: bool) -> Rig:
     """Raises `NotHere`."""
     if file.kind == "emulator":
         return EmulatorRig(file, reason, fast_load=fast_load, chip_erase=chip_erase)
     if file.kind == "renode":
-        raise NotHere("renode not found")
+        executable = find_renode()
+        if executable is None:
+            raise NotHere("renode not found")
+        return RenodeRig(file, executable, reason, trace=trace)
     return BoardRig(file, find_board(file), reason, chip_erase=chip_erase)
 
 
