@@ -102,7 +102,7 @@ def test_register_that_is_not_modelled_is_told(tmp_path, capfd):
     assert run(["emulate", str(path)]) == 0
     err = capfd.readouterr().err
     assert err.count("not modelled: read of ADC.STATUS (0x42004019), 7 times") == 1
-    assert err.count("not modelled: write to ADC.CTRLA (0x42004000), 1 times") == 1
+    assert err.count("not modelled: write to ADC.CTRLA (0x42004000), once") == 1
 
 
 @pytest.mark.parametrize(

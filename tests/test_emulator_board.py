@@ -101,6 +101,17 @@ def test_pty_in_random_chunks_with_delays(echo):
     assert seen[0] == seen[1]
 
 
+@pytest.mark.parametrize(("speed", "garbled"), [(115_200, False), (112_500, False), (119_500, True), (9600, True)])
+def test_speed_of_the_pty_is_compared(echo, speed, garbled):
+    """What the host sets on its end counts: within 3 % of BAUD bytes come through, beyond they are garbled."""
+    with EmulatedBoard(CHIP) as board:
+        board.load_elf(echo)
+        board.start()
+        with serial.Serial(board.port, speed, timeout=20) as port:
+            port.write(b"hello")
+            assert (port.read(5) != b"ifmmp") == garbled
+
+
 def test_idle_board_uses_no_processor_time(echo):
     """While the firmware waits, the thread blocks."""
     with EmulatedBoard(CHIP) as board:

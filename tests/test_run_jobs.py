@@ -29,6 +29,7 @@ from hil.rig import Rig, load_rig, load_rig_file, more_rigs
 
 ARTEFACT = make_artefact(seed=11, name="tiny")
 CLIPS = 7
+ADC_STATUS = "(void)*(volatile const uint8_t *)0x42004019u;"
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +38,12 @@ def features() -> Features:
 
 
 def build(artefact: Artefact, folder: Path) -> Firmware:
+    return build_sources(emit_c(artefact), folder)
+
+
+def build_sources(sources: dict[str, str], folder: Path) -> Firmware:
     return compile_firmware(
-        emit_c(artefact),
+        sources,
         chip=chip("atsamd21j18a"),
         board=load_rig_file("emulator").board,
         compiler=find_compiler(),
@@ -77,6 +82,21 @@ def test_the_first_difference_is_that_of_one(tmp_path: Path, features: Features,
     one, three = (json.loads(result(twin, features, other, jobs)) for jobs in (1, 3))
     assert one == three
     assert one["first_difference"]["sequence"] == 0
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_registers_that_are_not_modelled_are_counted_in_the_report(
+    jobs: int, features: Features, tmp_path: Path
+) -> None:
+    """By name, once, with the accesses of all chips together: one at the beginning of each sequence."""
+    sources = emit_c(ARTEFACT)
+    (name,) = sources
+    model = sources[name].replace("void model_reset(void)\n{", f"void model_reset(void)\n{{\n    {ADC_STATUS}", 1)
+    assert model != sources[name]
+    firmware = build_sources({name: model}, tmp_path)
+    notes = json.loads(result(ARTEFACT, features, firmware, jobs))["notes"]
+    (told,) = [note for note in notes if "not modelled" in note]
+    assert f"read of ADC.STATUS (0x42004019), {CLIPS} times" in told
 
 
 def test_one_failing_chip_ends_all(features: Features, firmware: Firmware) -> None:

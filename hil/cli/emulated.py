@@ -13,7 +13,6 @@ from rich.status import Status
 
 from hil.chips import chip
 from hil.cli.emulate import TABLE_ONLY
-from hil.emulator.core import Unmodelled
 from hil.emulator.profile import Profile
 from hil.emulator.program import Outcome, run_program
 from hil.probe import Announcement, BoardPlan, on_signals, serial_words, serve
@@ -93,17 +92,8 @@ def _show_outcome(console: Console, outcome: Outcome) -> None:
         f"{how} after {outcome.cycles:,} cycles and {outcome.instructions:,} instructions{resets}, "
         f"{outcome.seconds:.6f} s of the chip's time (cycle-model)"
     )
-    for line in unmodelled_lines(outcome.unmodelled):
-        console.print(line, markup=False)
-
-
-def unmodelled_lines(accesses: tuple[Unmodelled, ...]) -> list[str]:
-    """One line for each register that the emulator does not model."""
-    return [
-        f"not modelled: {'write to' if a.is_write else 'read of'} {a.name} ({a.address:#010x}), "
-        f"{a.count} times, first at {a.pc:#010x}"
-        for a in accesses
-    ]
+    for access in outcome.unmodelled:
+        console.print(str(access), markup=False)
 
 
 def _write_paths(console: Console, profile: Profile, path: Path, name: str) -> None:

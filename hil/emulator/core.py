@@ -94,6 +94,10 @@ class Unmodelled:
         """Such as ``"ADC.CTRLA"``."""
         return register_name(self.address)
 
+    def __str__(self) -> str:
+        what, times = "write to" if self.is_write else "read of", "once" if self.count == 1 else f"{self.count} times"
+        return f"not modelled: {what} {self.name} ({self.address:#010x}), {times}, first at {self.pc:#010x}"
+
 
 def register_name(address: int) -> str:
     """``PERIPHERAL.REGISTER`` for the register that holds ``address``; the address itself outside of all."""

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hil.artefact import Artefact, Gru8Layer
+from hil.emulator import Unmodelled
 from hil.experiment.compare import Comparison, compare, locate
 from hil.experiment.examine import examined
 from hil.experiment.feature_file import Features
@@ -26,6 +27,7 @@ from hil.link.device import Device, Hello, Status
 from hil.quant import run_twins
 from hil.rig import Rig
 from hil.rig import connect as connect_rig
+from hil.rig.emulator import EmulatorRig
 from hil.trace import Trace
 
 GRU8_TITLE = "int8 GRU"
@@ -69,6 +71,7 @@ class _Part:
     located: bool
     repetitions: int
     bad_frames: int
+    unmodelled: tuple[Unmodelled, ...]
 
 
 @dataclass(frozen=True)
@@ -199,7 +202,19 @@ def _stream_part(
                 first, located = place or found, place is not None
             if not one_more():
                 break
-    return _Part(hello, device.status(), notes, got, comparisons, first, located, device.repetitions, device.bad_frames)
+    unmodelled = rig.unmodelled() if isinstance(rig, EmulatorRig) else ()
+    return _Part(
+        hello,
+        device.status(),
+        notes,
+        got,
+        comparisons,
+        first,
+        located,
+        device.repetitions,
+        device.bad_frames,
+        unmodelled,
+    )
 
 
 def _together(parts: Sequence[_Part], expected: list[Trace]) -> _Run:
@@ -210,6 +225,7 @@ def _together(parts: Sequence[_Part], expected: list[Trace]) -> _Run:
     notes = list(parts[0].notes)
     if differing and not differing.located:
         notes.append("the first difference did not happen again when the sequence was repeated")
+    notes += map(str, _all_unmodelled(parts))
     first = parts[0].status
     status = replace(
         first,
@@ -228,6 +244,15 @@ def _together(parts: Sequence[_Part], expected: list[Trace]) -> _Run:
         sum(part.bad_frames for part in parts),
         tuple(notes),
     )
+
+
+def _all_unmodelled(parts: Sequence[_Part]) -> list[Unmodelled]:
+    """Each register and direction once, with the accesses on all chips."""
+    found: dict[tuple[int, bool], Unmodelled] = {}
+    for access in (access for part in parts for access in part.unmodelled):
+        key = access.address, access.is_write
+        found[key] = replace(access, count=access.count + (found[key].count if key in found else 0))
+    return [found[key] for key in sorted(found)]
 
 
 def _sequence(part: _Part) -> int:

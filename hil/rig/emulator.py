@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 from hil.chips import Board, chip
-from hil.emulator import EmulatedBoard, elf_segments
+from hil.emulator import EmulatedBoard, Unmodelled, elf_segments
 from hil.errors import FirmwareFault, FlashError, RigNotFound, UsageError
 from hil.firmware import Firmware
 from hil.link.device import Device
@@ -151,6 +151,10 @@ class EmulatorRig:
             return None
         uid = self._server.announcement.uid
         return examine_through_pyocd(uid, chip(self.chip), self.name, self.stages.recover_s)
+
+    def unmodelled(self) -> tuple[Unmodelled, ...]:
+        """Registers that the program has used and the emulator does not model; empty before `flash`."""
+        return tuple(self.board.ask(lambda emulator: emulator.unmodelled)) if self.board else ()
 
     def stream(self) -> None:
         """Let the emulated line deliver at its rate.  Raises `RigNotFound` before `flash`."""
