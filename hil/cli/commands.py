@@ -34,6 +34,7 @@ from hil.cli.emulate import emulate
 from hil.cli.mlperf import mlperf
 from hil.cli.results import results
 from hil.cli.train import train
+from hil.cli.tune import tune
 from hil.errors import UsageError
 
 if TYPE_CHECKING:
@@ -288,6 +289,7 @@ def bench(
 hil.add_command(emulate)
 hil.add_command(calibrate)
 hil.add_command(mlperf)
+hil.add_command(tune)
 
 
 @hil.command(short_help="Rigs known by name", epilog=examples("hil rigs"))

@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hil.artefact import EmbeddedGruLayer
 from hil.codegen import BENCH_KERNELS, emit_bench_c
 from hil.config import from_table
 from hil.errors import DeviceError, UsageError
 from hil.experiment.progress import Progress
 from hil.experiment.run import connect
 from hil.firmware import Firmware
+from hil.layer_build import LayerBuild
 from hil.link.device import Device
 from hil.link.schema import MAX_BODY
 from hil.rig import Rig
@@ -77,9 +79,11 @@ def load_bench(path: Path) -> Bench:
         raise UsageError(f"{path}: is no bench result ({error}). Make it again: `hil bench`") from error
 
 
-def bench_sources(inputs: int, units: int, kernels: Sequence[str]) -> dict[str, str]:
-    """C of the firmware that `measure` takes; kernels in their order."""
-    return emit_bench_c(inputs, units, kernels=kernels or BENCH_KERNELS)
+def bench_sources(
+    inputs: int, units: int, kernels: Sequence[str], layer: tuple[EmbeddedGruLayer, LayerBuild] | None = None
+) -> dict[str, str]:
+    """C of the firmware that `measure` takes; kernels in their order; ``layer`` as `hil.codegen.emit_bench_c`."""
+    return emit_bench_c(inputs, units, kernels=kernels or BENCH_KERNELS, layer=layer)
 
 
 def measure(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from hil.artefact import Artefact, load_artefact
+from hil.artefact import Artefact, EmbeddedGruLayer, load_artefact
 from hil.chips import Board, chip
 from hil.codegen import complete_build, emit_c
 from hil.errors import ArtefactError, ToolError
@@ -21,6 +23,7 @@ from hil.experiment.stages import ARTEFACT, FEATURES, FLOAT_EGRU, FLOAT_GRU, QUA
 from hil.experiment.workspace import Manifest, Workspace, write_text
 from hil.firmware import Firmware, Library, compile_firmware, find_compiler, load_firmware
 from hil.float_model import CELL_NAMES, FloatModel, load_float_model
+from hil.layer_build import Build, LayerBuild
 from hil.recipe import Recipe
 from hil.rig import Rig, RigRequest, Target, load_rig, more_rigs
 from hil.trace import Tier
@@ -70,12 +73,19 @@ def make_firmware(recipe: Recipe, ws: Workspace, compiler: str | None, rig: Targ
     }
 
     def make(folder: Path) -> dict[str, str]:
-        sources = emit_c(artefact, audio=True, build=build)
-        _compile(ws, sources, chip_name, board, compiler, recipe.build.optimize, folder)
+        compile_model(recipe, ws, artefact, build, rig, compiler, folder)
         return {}
 
     ws.stage("firmware", inputs, [ELF, FIRMWARE], make)
     return load_firmware(ws.path(FIRMWARE))
+
+
+def compile_model(
+    recipe: Recipe, ws: Workspace, artefact: Artefact, build: Build, rig: Target, compiler: str | None, folder: Path
+) -> Firmware:
+    """The firmware of a model with these kernels, in a folder.  Raises as `make_firmware`."""
+    sources, chip_name = emit_c(artefact, audio=True, build=build), chip_for(recipe.build.chip, rig)
+    return _compile(ws, sources, chip_name, rig.wiring, compiler, recipe.build.optimize, folder)
 
 
 def _compiler_name(ws: Workspace, asked: str | None) -> str:
@@ -229,17 +239,19 @@ def compile_bench(
 
 def make_gain(recipe: Recipe, ws: Workspace, rig_name: RigName, compiler: str | None, fast_load: bool = False) -> Bench:
     """
-    Stage ``gain``: the step of the model's first layer's shape against the float GRU's, in the same run.
+    Stage ``gain``: a step of the model's first layer against the float GRU's of its shape, in the same run.
 
     Raises:
         HilError: As `make_run`.
     """
     inputs, units = recipe.features.bands, recipe.cell.hidden[0]
-    sources = bench_sources(inputs, units, GAIN_KERNELS)
+    layer = _first_layer(recipe, ws)
+    sources = bench_sources(inputs, units, GAIN_KERNELS, layer)
     with opened_rig(ws, rig_name, fast_load=fast_load) as rig:
         chip_name = chip_for(recipe.build.chip, rig)
         known = {
             "shape": f"{inputs} {units}",
+            "sources": hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest(),
             "chip": chip_name,
             "optimize": recipe.build.optimize,
             "compiler": find_compiler(compiler).version,
@@ -257,6 +269,16 @@ def make_gain(recipe: Recipe, ws: Workspace, rig_name: RigName, compiler: str | 
 
         ws.stage("gain", known, [GAIN], make, always=rig.tier is Tier.SILICON)
     return load_bench(ws.path(GAIN))
+
+
+def _first_layer(recipe: Recipe, ws: Workspace) -> tuple[EmbeddedGruLayer, LayerBuild] | None:
+    """The eGRU layer that the model begins with and its kernel; None: there is no such layer here."""
+    if not ws.path(ARTEFACT).is_file():
+        return None
+    artefact = load_artefact(ws.path(ARTEFACT))
+    layer = artefact.recurrent[0]
+    build = complete_build(artefact, recipe.build.kernel, recipe.build.layers)
+    return (layer, build["recurrent.0"]) if isinstance(layer, EmbeddedGruLayer) else None
 
 
 def with_gain(result: Result, ws: Workspace) -> Result:

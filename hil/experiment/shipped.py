@@ -153,8 +153,17 @@ def with_shipped(ws: Workspace, folder: Path) -> Workspace:
     artefact = load_artefact(shipped)
     ws.progress.say(f"nothing was trained in {ws.folder}: taking the artefact that is shipped, {shipped}")
     inner = dataclasses.replace(ws, folder=ws.path(SHIPPED))
-    artefact.save(inner.path(ARTEFACT))
+    if not _same(inner.path(ARTEFACT), artefact):
+        artefact.save(inner.path(ARTEFACT))
     return inner
+
+
+def _same(path: Path, artefact: Artefact) -> bool:
+    """Whether the model is there already, perhaps with a build of its own."""
+    try:
+        return load_artefact(path).sha256() == artefact.sha256()
+    except ArtefactError:
+        return False
 
 
 def is_shipped(ws: Workspace) -> bool:

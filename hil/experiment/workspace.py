@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +145,21 @@ class Workspace:
         with self.begin(stage, inputs, outputs, always=always) as pending:
             return pending.known or self.finish(pending, make(pending.part))
 
+    def amend(self, stage: str, name: str, write: Callable[[Path], object]) -> None:
+        """
+        Replace a file of a stage that stays carried out: its manifest gets the new hash.
+
+        Args:
+            stage: Whose file it is; one that was not carried out here has no manifest to be kept right.
+            name: Of the file.
+            write: Writes it whole, under the path given.
+        """
+        known = self.manifest(stage)
+        write(self.path(name))
+        if known is not None and name in known.outputs:
+            outputs = {**known.outputs, name: _file_sha256(self.path(name)) or ""}
+            write_text(self._manifest_path(stage), _text(replace(known, outputs=outputs)))
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """
@@ -177,10 +192,14 @@ class Workspace:
         for name in manifest.outputs:
             self.path(name).parent.mkdir(parents=True, exist_ok=True)
             (part / name).replace(self.path(name))
-        write_text(self._manifest_path(manifest.stage), json.dumps(asdict(manifest), indent=1, sort_keys=True) + "\n")
+        write_text(self._manifest_path(manifest.stage), _text(manifest))
 
     def _manifest_path(self, stage: str) -> Path:
         return self.folder / f"{stage}.manifest.json"
+
+
+def _text(manifest: Manifest) -> str:
+    return json.dumps(asdict(manifest), indent=1, sort_keys=True) + "\n"
 
 
 def write_text(path: Path, text: str) -> None:

@@ -4,7 +4,7 @@ from hil.firmware.build import compile_firmware
 from hil.firmware.cmsis_dsp import Library, cmsis_dsp
 from hil.firmware.compiler import Compiler, find_compiler
 from hil.firmware.host import compile_host_app, compile_host_library
-from hil.firmware.image import Firmware, load_firmware
+from hil.firmware.image import Firmware, load_firmware, part_bytes
 
 __all__ = [
     "Compiler",
@@ -16,4 +16,5 @@ __all__ = [
     "compile_host_library",
     "find_compiler",
     "load_firmware",
+    "part_bytes",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -47,6 +47,8 @@ def compile_firmware(
     out: Path,
     progress: Callable[[int, int], None] | None = None,
     library: Library | None = None,
+    half_clock: bool = False,
+    known: MutableMapping[str, bytes] | None = None,
 ) -> Firmware:
     """
     Compile and link the firmware with generated sources.
@@ -62,6 +64,8 @@ def compile_firmware(
         out: Folder for ``firmware.elf`` and ``firmware.json``; made if missing.
         progress: Called with the number of files done and of all files.
         library: C of other authors that the generated sources call.
+        half_clock: Run at 24 MHz, where the flash needs no wait states.
+        known: Object files by the content that they were made from; those that many programs share are compiled once.
 
     Raises:
         FitError: It is larger than the chip's flash or RAM; names the sections.
@@ -71,7 +75,8 @@ def compile_firmware(
     if optimize not in OPTIMIZE:
         raise UsageError(f"optimize = {optimize!r}; expected one of {', '.join(map(repr, OPTIMIZE))}")
     library = library or Library({}, ())
-    flags = [*src.board_flags(board, chip), "-I.", *_DEBUG_FLAGS, *library.flags]
+    clock = ["-DBOARD_HALF_CLOCK"] if half_clock else []
+    flags = [*src.board_flags(board, chip), *clock, "-I.", *_DEBUG_FLAGS, *library.flags]
     files = {**src.firmware_tree(src.DEVICE_PARTS), **src.generated_files(sources), **library.files}
     template = files.pop(src.LINKER_SCRIPT)
     script = src.linker_script(template, chip.flash_bytes, chip.ram_bytes)
@@ -83,7 +88,7 @@ def compile_firmware(
 
     files[f"{src.GENERATED}/{src.BUILD_ID_FILE}"] = src.build_id_source(digits)
     with src.staged(files, out) as folder:
-        objects = compile_all(compiler, src.compiled(files), optimize, flags, folder, progress, library)
+        objects = compile_all(compiler, files, optimize, flags, folder, progress, library, known)
         sizes = _link(compiler, objects, optimize, folder, script, template, chip)
         elf = (folder / ELF_FILE).read_bytes()
         (folder / ELF_FILE).replace(out / ELF_FILE)
@@ -117,35 +122,45 @@ def _already_there(out: Path, build_id: str) -> Firmware | None:
 
 def compile_all(
     compiler: Compiler,
-    files: Sequence[str],
+    files: Mapping[str, bytes],
     optimize: str,
     flags: Sequence[str],
     folder: Path,
     progress: Callable[[int, int], None] | None = None,
     library: Library | None = None,
+    known: MutableMapping[str, bytes] | None = None,
 ) -> list[str]:
     """
-    Compile files, named relative to ``folder``, into object files beside them; returns their names in order.
+    Compile what is source of ``files``, which lie in ``folder``, beside it; returns the objects' names in order.
 
-    Those of ``library`` get its own flags besides.
+    Those of ``library`` get its own flags besides.  ``known`` as for `compile_firmware`.
     """
+    known = {} if known is None else known
+    headers = {name: data for name, data in files.items() if name.endswith(".h")}
     # The folder is nowhere in the program; gcc does not pass that on to the assembler.
     more = [*flags, f"-ffile-prefix-map={folder}=."]
     assembler = [f"-Wa,--debug-prefix-map={folder}=."] if compiler.name == "gcc" else []
 
     def one(path: str) -> str:
         obj = f"{path}.o"
-        own = [*(library.own_flags if library and path in library.files else ())]
-        own += assembler if path.endswith(".S") else []
+        mine = library.own_flags if library and path in library.files else ()
+        own = [*mine, *(assembler if path.endswith(".S") else [])]
+        same = [compiler.version, *compiler.compile_command(path, obj, optimize, [*flags, *mine])]
+        content = src.build_id({**headers, path: files[path]}, same)
+        if content in known:
+            (folder / obj).write_bytes(known[content])
+            return obj
         run_tool(compiler.compile_command(path, obj, optimize, [*more, *own]), f"compiling {path}", folder)
+        known[content] = (folder / obj).read_bytes()
         return obj
 
     objects: list[str] = []
+    sources = src.compiled(files)
     with ThreadPoolExecutor(JOBS) as pool:
-        for obj in pool.map(one, files):
+        for obj in pool.map(one, sources):
             objects.append(obj)
             if progress is not None:
-                progress(len(objects), len(files))
+                progress(len(objects), len(sources))
     return objects
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -132,6 +132,33 @@ def _symbol_sizes(elf: Any) -> dict[str, int]:
     for symbol in places.values():  # static things of one name in several files are added up
         sizes[symbol.name] = sizes.get(symbol.name, 0) + int(symbol["st_size"])
     return dict(sorted(sizes.items(), key=lambda item: (-item[1], item[0])))
+
+
+def part_bytes(elf_path: Path, mine: Callable[[str], bool]) -> tuple[int, int]:
+    """
+    What some functions and objects of a program take, from its map.
+
+    Args:
+        elf_path: The program.
+        mine: Whether a symbol is one of them.
+
+    Returns:
+        Bytes of flash and of RAM.  Code and data that are copied to RAM at start-up count as both.
+    """
+    flash = ram = 0
+    with elf_path.open("rb") as stream:
+        elf = _open(stream)
+        copied = {i for i, s in enumerate(elf.iter_sections()) if s.name == ".data"}
+        seen: set[int] = set()
+        for symbol in _symbols(elf):
+            place, size = symbol["st_value"] & ~1, symbol["st_size"]
+            if not size or place in seen or not mine(symbol.name):
+                continue
+            seen.add(place)
+            in_ram = place >= RAM_BASE
+            ram += size if in_ram else 0
+            flash += size if not in_ram or symbol["st_shndx"] in copied else 0
+    return flash, ram
 
 
 def _artefact_hash(elf: Any) -> str:

@@ -13,8 +13,14 @@
  * (data sheet, "DFLL48M characteristics - open loop mode"). */
 #define FINE_OPEN_LOOP 512u
 
-/* 48 MHz above 2.7 V needs one wait state (data sheet, "NVM characteristics"). */
+/* 48 MHz above 2.7 V needs one wait state, 24 MHz none (data sheet, "NVM characteristics"). */
+#if defined(BOARD_HALF_CLOCK)
+#define FLASH_WAIT_STATES 0u
+#define CLOCK_DIVIDER 2u
+#else
 #define FLASH_WAIT_STATES 1u
+#define CLOCK_DIVIDER 1u
+#endif
 
 static uint32_t hz;
 
@@ -123,7 +129,8 @@ void clock_init(void)
         hz = CLOCK_LOCKED_HZ;
     }
 #endif
-    GCLK_GENDIV = GCLK_GENDIV_DIV(1);
+    hz /= CLOCK_DIVIDER;
+    GCLK_GENDIV = GCLK_GENDIV_DIV(CLOCK_DIVIDER);
     wait_for_gclk();
     GCLK_GENCTRL = GCLK_GENCTRL_GENEN | GCLK_GENCTRL_IDC | GCLK_GENCTRL_SRC_DFLL48M;
     wait_for_gclk();
