@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hil.experiment.bench import EGRU, FLOAT_GRU, GRU8, Bench
+from hil.experiment.predict import error_percent
 from hil.experiment.result import Result
 from hil.experiment.workspace import Workspace
 from hil.firmware import Firmware
@@ -67,12 +68,19 @@ def show_bench(bench: Bench) -> None:
     table.add_column("kernel")
     for heading in ("cycles min", "median", "max", f"ms at {bench.clock_hz / 1e6:g} MHz"):
         table.add_column(heading, justify="right")
+    for heading in ("cycle model", "its error") if bench.predicted else ():
+        table.add_column(heading, justify="right")
     for name, cycles in bench.cycles.items():
         median = statistics.median(cycles)
         milliseconds = f"{1e3 * median / bench.clock_hz:.4f}"
-        table.add_row(name, f"{min(cycles):,}", f"{median:,.1f}", f"{max(cycles):,}", milliseconds)
+        row = [name, f"{min(cycles):,}", f"{median:,.1f}", f"{max(cycles):,}", milliseconds]
+        if name in bench.predicted:
+            said = statistics.median(bench.predicted[name])
+            row += [f"{said:,.1f}", f"{error_percent(median, said):+.2f} %"]
+        table.add_row(*row)
     console = Console()
     console.print(table)
+    console.print(f"rig: {bench.rig} ({bench.tier.value}): {bench.rig_reason}", highlight=False, soft_wrap=True)
     rate = f"{bench.link_bytes_per_s:,.0f} bytes a second at {bench.baud:,} baud, both ways together"
     console.print(f"link: {rate} ({bench.tier.value})", highlight=False)
     if bench.ratio is not None:

@@ -6,13 +6,14 @@ import dataclasses
 import json
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hil.artefact import EmbeddedGruLayer
 from hil.codegen import BENCH_KERNELS, emit_bench_c
 from hil.config import from_table
 from hil.errors import DeviceError, UsageError
+from hil.experiment.predict import predict_bench
 from hil.experiment.progress import Progress
 from hil.experiment.run import connect
 from hil.firmware import Firmware
@@ -43,6 +44,7 @@ class Bench:
         elf_sha256: Of the program.
         cycles: Of every call, by kernel.
         baud: Line speed.
+        predicted: Of a board: what the cycle model says about the same calls of the same ELF.
         link_bytes_per_s: Bodies of ECHO there and back, both counted, by the device's clock.
     """
 
@@ -57,6 +59,7 @@ class Bench:
     cycles: dict[str, tuple[int, ...]]
     baud: int
     link_bytes_per_s: float
+    predicted: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def ratio(self) -> float | None:
@@ -128,6 +131,7 @@ def measure(
             cycles[name] = done.cycles
             update(i + 1, len(names), name)
     throughput = _throughput(device)
+    predicted = predict_bench(rig, firmware, len(names), repeats, progress)
     return Bench(
         rig.name,
         rig.reason,
@@ -140,6 +144,7 @@ def measure(
         cycles,
         hello.baud,
         throughput,
+        dict(zip(names, predicted, strict=False)),
     )
 
 

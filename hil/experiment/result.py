@@ -98,6 +98,9 @@ class Result:
         notes: Anything the reader must know: saturated values, skipped stages.
         bench: Cycles of each call by kernel name, such as ``embedded_gru_step`` and ``float_gru_step``.
         bench_shape: Inputs and units of the benched cells.
+        predicted_cycles: Of a board: what the cycle model says about each step of ``predicted_for``, same ELF and
+            inputs.
+        predicted_for: The board's cycles of the same steps.
         activity: Share of outputs of each recurrent layer that are not 0, on the test clips.
     """
 
@@ -132,6 +135,8 @@ class Result:
     notes: tuple[str, ...] = ()
     bench: dict[str, tuple[int, ...]] = field(default_factory=dict)
     bench_shape: tuple[int, ...] = ()
+    predicted_cycles: tuple[int, ...] = ()
+    predicted_for: tuple[int, ...] = ()
     activity: tuple[float, ...] = ()
 
     @property

@@ -18,6 +18,7 @@ from hil.experiment.compare import Comparison, compare, locate
 from hil.experiment.examine import examined
 from hil.experiment.feature_file import Features
 from hil.experiment.hashes import commit
+from hil.experiment.predict import predict_run
 from hil.experiment.progress import Progress
 from hil.experiment.result import Difference, Epoch, Result, Trajectory
 from hil.features import FeatureSet
@@ -27,6 +28,7 @@ from hil.link.device import Device, Hello, Status
 from hil.quant import run_twins
 from hil.rig import Rig
 from hil.rig import connect as connect_rig
+from hil.rig.clock import drift, has_clock, read_clocks
 from hil.rig.emulator import EmulatorRig
 from hil.trace import Trace
 
@@ -119,7 +121,9 @@ def run_on_rig(
     test = features.test
     expected = run_twins(artefact, test.x)
     run = _stream(artefact, test, firmware, (rig, *more), expected, progress, background.folder)
-    return _result(artefact, features, firmware, rig, run, background)
+    said = predict_run(rig, firmware, list(test.x[: len(run.got)]), run.got, progress)
+    done = _result(artefact, features, firmware, rig, run, background)
+    return replace(done, predicted_cycles=said.predicted, predicted_for=said.measured)
 
 
 def connect(rig: Rig, firmware: Firmware) -> tuple[Device, Hello]:
@@ -192,6 +196,7 @@ def _stream_part(
     flashed = rig.flash(firmware)
     connection = connect_rig(rig, firmware)
     device, hello = connection.device, connection.hello
+    began = read_clocks(device) if has_clock(rig) else None
     notes = (f"flashed: {flashed.how}", *flashed.notes, *connection.notes)
     with examined(rig, device, firmware, progress, folder):
         for i in indices:
@@ -202,6 +207,8 @@ def _stream_part(
                 first, located = place or found, place is not None
             if not one_more():
                 break
+    drifted = drift(began, read_clocks(device)) if began else None
+    notes += (str(drifted),) if drifted else ()
     unmodelled = rig.unmodelled() if isinstance(rig, EmulatorRig) else ()
     return _Part(
         hello,

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from hil.experiment.predict import error_percent
 from hil.experiment.result import Result
 from hil.trace import Tier
 
@@ -68,6 +69,8 @@ def summary(result: Result) -> str:
         f"{_kilobytes(result.parameter_bytes)} of parameters, {_kilobytes(result.flash_bytes)} as code",
         f"tier: {result.tier.value}",
     ]
+    if "; " in result.rig_reason:  # another rig was asked for
+        parts.append(f"ran on {result.rig}, {result.rig_reason}")
     return "; ".join(parts)
 
 
@@ -133,11 +136,25 @@ def _cost(result: Result) -> Iterator[Fact]:
             yield Fact(group, name, _with_time(pick(result.cycles), result), result.tier)
     else:
         yield Fact(group, "median", "no valid window", result.tier, False)
+    yield from _prediction(result, group)
     if result.output_cycles:
         name = "readout and output layers, median"
         yield Fact(group, name, _with_time(statistics.median(result.output_cycles), result), result.tier)
     yield Fact(group, "empty window, already subtracted", whole(result.overhead_cycles), result.tier)
     yield Fact(group, "windows left out (interrupt inside)", whole(result.void_windows), result.tier)
+
+
+def _prediction(result: Result, group: str) -> Iterator[Fact]:
+    """The cycle model beside what was measured, and how far off it is."""
+    if not result.predicted_cycles:
+        return
+    model = Tier.CYCLE_MODEL
+    said, measured = statistics.median(result.predicted_cycles), statistics.median(result.predicted_for)
+    yield Fact(group, "the cycle model's prediction, median", _with_time(said, result), model)
+    pairs = zip(result.predicted_for, result.predicted_cycles, strict=True)
+    worst = max((error_percent(m, p) for m, p in pairs), key=abs)
+    value = f"{error_percent(measured, said):+.2f} % in the median, {worst:+.2f} % at most in a step"
+    yield Fact(group, "error of the prediction", value, model)
 
 
 def _gain(result: Result) -> Iterator[Fact]:
