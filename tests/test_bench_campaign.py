@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 import pytest
-from bench_support import ARTEFACT, board_process, compile_bench_firmware, write_rig
+from bench_support import ARTEFACT, board_process, compile_bench_firmware, quick_survey, write_rig
 
 from hil.chips import chip
 from hil.errors import (
@@ -44,6 +44,7 @@ EXPECTED = run_twin(ARTEFACT, FEATURES)
 def own_folders(tmp_path, monkeypatch):
     """Locks and quarantines of this test alone."""
     monkeypatch.setenv("HIL_LOCK_DIR", str(tmp_path / "locks"))
+    monkeypatch.setattr("hil.rig.find.survey", quick_survey)
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +187,7 @@ def test_a_flash_error_that_stays_puts_the_board_into_quarantine(board, firmware
     for words in ("Tried: reset through the probe", "connect under reset", "power-cycle", "put into quarantine"):
         assert words in str(caught.value)
     assert (tmp_path / "cycled").read_text().strip() == UID
-    board.tell(what="weak_bit", address=0x3FF00, bit=0)
+    board.tell(what="weak_bit", address=0x3FF00, bit=0)  # none that matters
     with load_rig(path) as rig, pytest.raises(Quarantined, match="hil doctor bench --release"):
         rig.flash(firmware)
     assert release(UID)
@@ -194,8 +195,9 @@ def test_a_flash_error_that_stays_puts_the_board_into_quarantine(board, firmware
         run(rig, firmware)
 
 
-def test_a_stuck_pyocd_is_ended_at_the_deadline(board, firmware, tmp_path):
+def test_a_stuck_pyocd_is_ended_at_the_deadline(board, firmware, tmp_path, monkeypatch):
     """The probe takes orders and answers nothing: a verdict all the same, with what was tried."""
+    monkeypatch.setattr("hil.rig.recovery._FLASH_BYTES_PER_S", 1 << 20)
     path = write_rig(tmp_path, UID)
     path.write_text(path.read_text().replace("flash_s = 30", "flash_s = 2").replace("recover_s = 15", "recover_s = 2"))
     with load_rig(path) as rig:

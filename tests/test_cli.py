@@ -345,7 +345,7 @@ def test_rigs_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_doctor_finds_what_is_there(capsys: pytest.CaptureFixture[str]) -> None:
     """Python, compilers, the emulator, folders, and that the emulated rig answers."""
-    code, text, _ = call(capsys, "doctor", "emulator")
+    code, text, _ = call(capsys, "doctor", "emulator", "--frames", "100")
     assert code == 0, text
     for word in ("Python", "compiler", "emulator core", "serial ports", "cache", "answers: 48 MHz"):
         assert word in text

@@ -30,9 +30,11 @@ from hil.cli.common import (
     workspace,
 )
 from hil.cli.data import data
+from hil.cli.doctor import doctor
 from hil.cli.emulate import emulate
 from hil.cli.mlperf import mlperf
 from hil.cli.results import results
+from hil.cli.rigs import rigs
 from hil.cli.train import train
 from hil.cli.tune import tune
 from hil.errors import UsageError
@@ -292,24 +294,8 @@ hil.add_command(mlperf)
 hil.add_command(tune)
 
 
-@hil.command(short_help="Rigs known by name", epilog=examples("hil rigs"))
-@options()
-def rigs() -> None:
-    """Rigs that are known by name."""
-    from hil.cli.show import show_rigs
-    from hil.rig import load_rig_file, rig_files
-
-    show_rigs({path: load_rig_file(path) for path in rig_files().values()})
-
-
-@hil.command(short_help="What this machine lacks", epilog=examples("hil doctor", "hil doctor emulator"))
-@click.argument("rig", required=False)
-@options()
-def doctor(rig: str | None) -> int:
-    """What this machine has and lacks, and what to do; with RIG, whether it answers."""
-    from hil.cli.doctor import examine
-
-    return examine(rig)
+hil.add_command(rigs)
+hil.add_command(doctor)
 
 
 @hil.command(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -15,7 +13,6 @@ from hil.experiment.result import Result
 from hil.experiment.workspace import Workspace
 from hil.firmware import Firmware
 from hil.link.device import Hello
-from hil.rig import RigFile
 
 REPORT = "report.html"
 
@@ -88,13 +85,3 @@ def show_bench(bench: Bench) -> None:
     if EGRU in bench.cycles and GRU8 in bench.cycles:
         honest = statistics.median(bench.cycles[GRU8]) / statistics.median(bench.cycles[EGRU])
         console.print(f"{GRU8} / {EGRU}: {honest:.2f} ({bench.tier.value})", highlight=False)
-
-
-def show_rigs(rigs: Mapping[Path, RigFile]) -> None:
-    """Name, kind, chip, file."""
-    table = Table()
-    for heading in ("rig", "kind", "chip", "what it is", "file"):
-        table.add_column(heading)
-    for path, rig in rigs.items():
-        table.add_row(rig.name, rig.kind, rig.chip, rig.description, str(path))
-    Console().print(table)

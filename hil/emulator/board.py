@@ -166,6 +166,7 @@ class EmulatedBoard:
         self._after_slice, self._on_breakpoint = after_slice, on_breakpoint
         self._ahead_of: tuple[float, float] | None = None
         self._sercom = sercom
+        self._good_up_to: int | None = None
         self.emulator.uart_send(sercom, b"")
         self._port: _Port | None = _Port.open(Path(link) if link is not None else None)
         self._name = self._port.name
@@ -258,6 +259,10 @@ class EmulatedBoard:
                 self._port.write()
 
         self._call(action)
+
+    def spoil_above(self, baud: int | None) -> None:
+        """Damage what goes over the line at higher speeds, as a bad cable does; None: no longer."""
+        self._good_up_to = baud
 
     def close(self) -> None:
         """Stop, and close the port."""
@@ -383,8 +388,9 @@ class EmulatedBoard:
         if port.master in ready:
             received = port.read()
             if received:
-                self.emulator.set_host_baud(self._sercom, _line_speed(port.slave))
-                self.emulator.uart_send(self._sercom, received)
+                speed = _line_speed(port.slave)
+                self.emulator.set_host_baud(self._sercom, speed)
+                self.emulator.uart_send(self._sercom, self._spoiled(received, speed))
                 self._waiting = False
 
     def _run_slice(self) -> None:
@@ -394,7 +400,7 @@ class EmulatedBoard:
         stop = self.emulator.run(self._slice_cycles, stop_when_idle=not self._realtime)
         sent = self.emulator.uart_receive(self._sercom)
         if port is not None and sent:
-            port.pending += sent
+            port.pending += self._spoiled(sent, _line_speed(port.slave))
             port.write()
         self._waiting = stop in (Stop.IDLE, Stop.HUNG)
         self._locked_up = stop is Stop.LOCKUP
@@ -403,6 +409,12 @@ class EmulatedBoard:
         self._note_crash()
         if self._after_slice is not None:
             self._after_slice(self.emulator, stop)
+
+    def _spoiled(self, data: bytes, speed: int) -> bytes:
+        """Every 64th byte has a wrong bit at a speed that is too high for the line."""
+        if self._good_up_to is None or speed <= self._good_up_to:
+            return data
+        return bytes(byte ^ (0x10 if i % 64 == 5 else 0) for i, byte in enumerate(data))
 
     def _note_crash(self) -> None:
         fault = self.emulator.fault

@@ -74,6 +74,11 @@ def _pull_cable(board: EmulatedBoard, chip: DebuggedChip) -> None:
     board.vanish()
 
 
+def _bad_line(board: EmulatedBoard, chip: DebuggedChip, good_up_to: int | None) -> None:
+    """Damage what goes over the line at higher speeds; None: no longer."""
+    board.spoil_above(good_up_to)
+
+
 def _line_rate(board: EmulatedBoard, chip: DebuggedChip, on: bool) -> None:
     """Let the host's bytes follow each other at the line's rate, or when the firmware wants them."""
     chip.set_line_rate(on)
@@ -92,5 +97,6 @@ _QUESTIONS: dict[str, Callable[..., Answer | None]] = {
     "noise": _noise,
     "pull_cable": _pull_cable,
     "line_rate": _line_rate,
+    "bad_line": _bad_line,
     "keep_pace": _keep_pace,
 }

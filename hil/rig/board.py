@@ -127,6 +127,18 @@ class BoardRig:
         )
         return self._device
 
+    def peek(self) -> Device:
+        """
+        The line to whatever is on the chip now, before anything is flashed; it is reset, so that its speed is known.
+
+        Raises:
+            RigBusy, RigNotFound, PortBusy: As `flash` and `open`.
+        """
+        self.restart()
+        port = open_port(self._port(), RESET_BAUD, self.name)
+        self._device = Device(port, self.name, timeout_s=min(1.0, self._file.timeout_s), tier=self.tier)
+        return self._device
+
     def _port(self) -> str:
         """Where the port is now: a board that was power-cycled may have come back under another name."""
         probe = self.found.probe
