@@ -34,6 +34,7 @@ class Pair:
 
     def __init__(self):
         self.oracle, self.emulator = make_oracle(), Emulator(CHIP)
+        self.oracle.mem_write(FLASH_BASE, b"\xff" * CHIP.flash_bytes)  # erased: a literal may lie behind the code
 
     def load(self, address, data):
         self.oracle.mem_write(address, data)

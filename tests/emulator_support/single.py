@@ -29,7 +29,11 @@ SIZES = {5: (4, 2, 1, 1, 4, 2, 1, 2), 6: (4,) * 8, 7: (1,) * 8, 8: (2,) * 8, 9: 
 
 
 def is_valid(w: int) -> bool:
-    """Whether ``w`` is a 16-bit Armv6-M instruction that neither branches, traps nor is UNPREDICTABLE."""
+    """
+    Whether ``w`` is a 16-bit Armv6-M instruction that neither branches, traps nor is UNPREDICTABLE.
+
+    YIELD is left out: Unicorn takes it for an invalid instruction.
+    """
     top, low = w >> 12, w & 0xFF
     if top == 4 and (w & 0xC00) == 0x400:
         d, m, kind = (w & 7) | (w >> 4 & 8), w >> 3 & 15, w >> 8 & 3
@@ -40,7 +44,7 @@ def is_valid(w: int) -> bool:
         kind = w >> 8 & 15
         if kind in (4, 5, 12):
             return low != 0
-        return kind in (0, 2) or (kind == 10 and w >> 6 & 3 != 2) or w in (0xBF00, 0xBF10)
+        return kind in (0, 2) or (kind == 10 and w >> 6 & 3 != 2) or w == 0xBF00
     if top == 12:
         base, load = w >> 8 & 7, w >> 11 & 1
         stores_base_late = not load and w >> base & 1 and low & ((1 << base) - 1)
