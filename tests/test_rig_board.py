@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from bench_support import ARTEFACT, SERIAL, board_process, compile_bench_firmware, write_rig
 
-from hil.errors import PortBusy, RigBusy, RigNotFound
+from hil.errors import PortBusy, RigBusy, RigError, RigNotFound
 from hil.quant import run_twin
 from hil.rig import RigRequest, connect, load_rig, predictor_of
 from hil.rig.board import BoardRig
@@ -91,6 +91,17 @@ def test_a_port_that_another_program_holds_names_it(emulated, firmware, tmp_path
             other.stdin.close()
             other.wait()
         assert connect(rig, firmware).device.echo(b"free") == b"free"
+
+
+def test_the_port_of_another_board_is_noticed(emulated, firmware, tmp_path):
+    """The same program on both: the chips' serial numbers tell them apart."""
+    with board_process("bench-other", serial="0" * 31 + "7") as other:
+        with load_rig(write_rig(tmp_path, "bench-other")) as rig:
+            rig.flash(firmware)
+        with load_rig(write_rig(tmp_path, "bench-board", other.announcement.port)) as rig:
+            rig.flash(firmware)
+            with pytest.raises(RigError, match=f"another board than the probe: chip 0{{31}}7 answers.*{SERIAL}"):
+                connect(rig, firmware)
 
 
 def test_a_missing_board_is_not_there(tmp_path):

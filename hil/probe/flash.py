@@ -76,6 +76,7 @@ class Flashed:
         erased: The whole chip was erased first.
         seconds: Wall time, all included.
         cycles: CPU cycles that an emulated chip has run meanwhile; None on silicon.
+        serial: Of the chip behind the probe, 32 hexadecimal digits.
         chip_seconds: Virtual time that has passed on an emulated chip, as silicon would take; None on silicon.
     """
 
@@ -85,6 +86,7 @@ class Flashed:
     seconds: float
     cycles: int | None
     chip_seconds: float | None
+    serial: str = ""
 
     @property
     def how(self) -> str:
@@ -160,6 +162,7 @@ def flash_through_pyocd(
         seconds=monotonic() - began,
         cycles=after["spent_cycles"] - before["spent_cycles"] if known else None,  # type: ignore[index]
         chip_seconds=after["seconds"] - before["seconds"] if known else None,  # type: ignore[index]
+        serial=str(result.get("serial", "")),
     )
 
 

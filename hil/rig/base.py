@@ -25,12 +25,14 @@ class FlashReport:
         seconds: Wall time.
         how: In words, for user and report: by which way, and the same every time.
         notes: What else the reader must know, such as what had to be recovered.
+        serial: Of the chip, as its probe reads it; "": nobody did.
     """
 
     bytes: int
     seconds: float
     how: str
     notes: tuple[str, ...] = ()
+    serial: str = ""
 
 
 class Target(Protocol):

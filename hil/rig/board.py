@@ -39,6 +39,7 @@ class BoardRig:
 
     Attributes:
         found: Probe, port and variant.
+        chip_serial: Of the chip behind the probe, known after `flash`.
     """
 
     def __init__(self, file: RigFile, found: FoundBoard, reason: str, *, chip_erase: bool = False) -> None:
@@ -51,6 +52,7 @@ class BoardRig:
         """
         self.name, self.bauds, self.reason = file.name, file.bauds, reason
         self.found = found
+        self.chip_serial = ""
         self.chip, self.wiring = found.variant.chip, found.variant.board
         self.clock: str = self.wiring.clock
         self.tier = Tier.CYCLE_MODEL if found.probe.emulated else Tier.SILICON
@@ -100,7 +102,8 @@ class BoardRig:
             )
         )
         self._firmware = firmware
-        return FlashReport(firmware.flash_bytes, time.monotonic() - began, flashed.how, notes)
+        self.chip_serial = flashed.serial
+        return FlashReport(firmware.flash_bytes, time.monotonic() - began, flashed.how, notes, flashed.serial)
 
     def lock(self) -> None:
         """Keep other runs from probe and port; harmless when repeated.  Raises `RigBusy`."""

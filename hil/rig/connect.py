@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from hil.errors import DeviceRefusal, LinkTimeout, ProtocolError
+from hil.errors import DeviceRefusal, LinkTimeout, ProtocolError, RigError
 from hil.firmware import Firmware
 from hil.link.device import Device, Hello
 from hil.link.schema import MAX_BODY
@@ -66,11 +66,22 @@ def _greet(rig: Rig, firmware: Firmware) -> Device:
     device, deadline = rig.open(), time.monotonic() + rig.stages.boot_s
     while True:
         try:
-            device.hello(firmware.build_id, firmware.artefact_hash)
+            _check_board(rig, device.hello(firmware.build_id, firmware.artefact_hash))
             return device
         except LinkTimeout:
             if time.monotonic() >= deadline:
                 raise
+
+
+def _check_board(rig: Rig, hello: Hello) -> None:
+    """Two boards with one program: the probe of one, the port of the other."""
+    behind_probe = getattr(rig, "chip_serial", "")
+    if behind_probe and behind_probe != hello.serial:
+        raise RigError(
+            rig.name,
+            f"the port belongs to another board than the probe: chip {hello.serial} answers, behind the probe is "
+            f"{behind_probe}. Correct `port` or `probe` in the rig's file.",
+        )
 
 
 def _try_speed(device: Device, baud: int) -> str:

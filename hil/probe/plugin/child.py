@@ -36,6 +36,7 @@ _OPTIONS: dict[str, Any] = {
     "warning.cortex_m_default": False,
 }
 _READ_BYTES = 4096
+_SERIAL_WORDS = (0x0080A00C, 0x0080A040, 0x0080A044, 0x0080A048)
 
 
 class Failed(Exception):
@@ -66,8 +67,9 @@ def run(order: dict[str, Any]) -> dict[str, Any]:
             left = guarded(session, lambda: compare(session, image, "verifying"))
             if left:
                 raise Failed("differs", **left)
+        serial = guarded(session, lambda: [int(session.target.read32(address)) for address in _SERIAL_WORDS])
         guarded(session, session.target.reset)
-        return {"written": bool(differs)}
+        return {"written": bool(differs), "serial": "".join(f"{word:08x}" for word in serial)}
 
 
 @contextmanager
