@@ -19,7 +19,7 @@ from kernel_support import (
 from hil.chips import chip
 from hil.codegen import BENCH_KERNELS, emit_bench_c, emit_c
 from hil.errors import ToolError
-from hil.firmware import compile_firmware, find_compiler
+from hil.firmware import compile_firmware, find_compiler, part_bytes
 from hil.layer_build import LayerBuild
 from hil.quant import run_twin
 from hil.rig import load_rig, load_rig_file
@@ -131,6 +131,33 @@ def test_event_kernels_can_be_measured(build):
         device.hello()
         sparse, full = (statistics.median(device.bench(i, 8).cycles) for i in range(2))
     assert 0 < sparse < 0.6 * full
+
+
+MIXED = {
+    "recurrent.0": LayerBuild("straight", ram_bytes=1024),
+    "recurrent.1": LayerBuild("compact"),
+    "recurrent.2": LayerBuild("events"),
+    "dense.0": LayerBuild("straight", rows=5),
+    "dense.1": LayerBuild("compact"),
+}
+
+
+def test_kernels_of_every_kind_in_one_model_equal_the_twin(build):
+    """Some code in flash, some in RAM, reached by long calls that the linker makes."""
+    artefact = random_artefact(33, (9, 7, 4), inputs=11, dense=(6, 3))
+    features = random_q15(np.random.default_rng(34), (12, artefact.inputs))
+    expected = run_twin(artefact, features, detail=True)
+    firmware = build(emit_c(artefact, build=MIXED))
+    with load_rig(RIG, fast_load=True) as rig:
+        rig.flash(firmware)
+        device = rig.open()
+        device.hello(expected_artefact_hash=artefact.sha256())
+        got = device.run_sequence(features)
+    np.testing.assert_array_equal(got.states_q15, expected.states_q15)
+    np.testing.assert_array_equal(got.logits, expected.logits)
+    in_ram = {"recurrent0_sums_ram", "compact_add", "embedded_gru_update"}
+    assert in_ram <= set(firmware.symbols)
+    assert part_bytes(firmware.elf, in_ram.__contains__)[1] > 1200
 
 
 @pytest.fixture(scope="module")

@@ -222,12 +222,13 @@ def report(model: str, out: Path | None) -> None:
     epilog=examples(
         "hil bench",
         "hil bench keyword-demo --compiler zig",
+        "hil bench kernels --compiler gcc -D 32 -H 64",
         "hil bench frontend",
         "hil bench link",
         "hil bench emulator",
     ),
 )
-@click.argument("model", required=False, metavar="[MODEL|frontend|link|emulator]")
+@click.argument("model", required=False, metavar="[MODEL|kernels|frontend|link|emulator]")
 @options(OUT, RIG, COMPILER, FAST_LOAD)
 @click.option("--inputs", "-D", type=click.IntRange(1), help="D of the recurrent kernels.  [default: 64]")
 @click.option("--units", "-H", type=click.IntRange(1), help="H of the recurrent kernels.  [default: 30]")
@@ -249,10 +250,18 @@ def bench(
     """
     Cycles of single kernels: the eGRU step against the int8 and the float GRU step of the same shape.
 
-    With MODEL the shape is that of its first layer. "frontend" measures the front ends, sound to features;
+    With MODEL the shape is that of its first layer. "kernels" measures every way to sum an eGRU's rows, by shape,
+    zeros, activity, compiler and wait states, and keeps what it has measured. "frontend" measures the front ends,
+    sound to features;
     "link" the payload bytes a second against what the line can carry; "emulator" the emulated chip's speed on this
     machine against Unicorn's, status 1 if it is too slow.
     """
+    if model == "kernels":
+        from hil.cli.kernels import show_kernel_bench
+
+        with opened(out or Path("build") / "bench-kernels", force=False) as ws:
+            show_kernel_bench(ws, rig, compiler, inputs, units, kernels, fast_load)
+        return 0
     if model == "emulator":
         from hil.cli.speed import show_emulator_bench
 

@@ -186,7 +186,7 @@ def _measured(bench: Bench, name: str, choice: LayerBuild, sources: Mapping[str,
         out=bench.ws.path(CACHE) / "firmware",
         known=bench.objects,
     )
-    flash, ram = part_bytes(firmware.elf, _belongs)
+    flash, ram = part_bytes(firmware.elf, belongs_to_layer)
     bench.rig.flash(firmware)
     device, _ = connect(bench.rig, firmware)
     calls = device.bench(0, STEPS)
@@ -197,7 +197,8 @@ def _measured(bench: Bench, name: str, choice: LayerBuild, sources: Mapping[str,
     return candidate
 
 
-def _belongs(symbol: str) -> bool:
+def belongs_to_layer(symbol: str) -> bool:
+    """Whether a function or object of a bench firmware counts as the layer's."""
     own = symbol.startswith(f"{LAYER}_") or symbol == LAYER
     return (own and not symbol.startswith(INPUTS)) or symbol.startswith(SHARED)
 
