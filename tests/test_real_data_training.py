@@ -1,4 +1,4 @@
-"""Real speech, one seed: floors of the float GRU and of the device's network on speakers that training has not heard."""
+"""Real speech, one seed: floors of float GRU and quantized eGRU on speakers that training has not heard."""
 
 import os
 
