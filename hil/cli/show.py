@@ -13,6 +13,7 @@ from hil.experiment.result import Result
 from hil.experiment.workspace import Workspace
 from hil.firmware import Firmware
 from hil.link.device import Hello
+from hil.trace import Tier
 
 REPORT = "report.html"
 
@@ -63,13 +64,14 @@ def show_bench(bench: Bench) -> None:
     """Cycles by kernel, and the ratio."""
     table = Table(title=f"{bench.rig} ({bench.tier.value}), D={bench.inputs}, H={bench.units}, {bench.compiler}")
     table.add_column("kernel")
-    for heading in ("cycles min", "median", "max", f"ms at {bench.clock_hz / 1e6:g} MHz"):
+    counted = "instructions" if bench.tier is Tier.INSTRUCTION_COUNT else "cycles"
+    for heading in (f"{counted} min", "median", "max", f"ms at {bench.clock_hz / 1e6:g} MHz"):
         table.add_column(heading, justify="right")
     for heading in ("cycle model", "its error") if bench.predicted else ():
         table.add_column(heading, justify="right")
     for name, cycles in bench.cycles.items():
         median = statistics.median(cycles)
-        milliseconds = f"{1e3 * median / bench.clock_hz:.4f}"
+        milliseconds = f"{1e3 * median / bench.clock_hz:.4f}" if counted == "cycles" else "-"
         row = [name, f"{min(cycles):,}", f"{median:,.1f}", f"{max(cycles):,}", milliseconds]
         if name in bench.predicted:
             said = statistics.median(bench.predicted[name])
