@@ -14,6 +14,7 @@ from test_cli import RECIPE
 from test_experiment_run import features_for
 
 from hil.experiment.feature_file import save_features
+from hil.experiment.shipped import KINDS, VECTORS, make_vectors, save_vectors
 
 BLOCK = """
 import importlib.machinery, sys
@@ -84,6 +85,21 @@ def test_an_artefact_is_built_and_run_without_them(model: Path, tmp_path: Path) 
     result = json.loads((tmp_path / "out" / "result.json").read_text())
     assert (result["steps_exact"], result["outputs_exact"]) == (45, 5)
     assert result["tier"] == "cycle-model"
+
+
+def test_a_shipped_artefact_runs_without_them(tmp_path: Path) -> None:
+    """A model's folder as it is shipped, and nothing trained: the test vectors through the emulated chip."""
+    artefact = make_artefact(seed=41, name="tiny")
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    (folder / "recipe.toml").write_text(RECIPE)
+    artefact.save(folder / "model.artefact")
+    save_vectors(make_vectors(artefact), folder / VECTORS)
+    done = python(HIL, "run", str(folder), "--fast-load", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "taking the artefact that is shipped" in done.stderr
+    result = json.loads((tmp_path / "build" / "tiny" / "shipped" / "result.json").read_text())
+    assert (result["steps_exact"], result["outputs_exact"]) == (9 * len(KINDS), len(KINDS))
 
 
 def test_flashing_without_pyocd_says_what_to_do(model: Path, tmp_path: Path) -> None:
