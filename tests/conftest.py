@@ -4,6 +4,8 @@ import pytest
 from hil.artefact import Artefact, DenseLayer, EmbeddedGruLayer, FrontEnd, Rows
 from hil.fixed import WEIGHT_LEVELS_Q2
 
+pytest_plugins = ["pytester"]
+
 
 def make_rows(rng, outputs, inputs):
     """Random rows of the canonical arithmetic."""

@@ -28,7 +28,7 @@ def planted(step: int, unit: int) -> dict[str, str]:
     text = text.replace(
         "void model_reset(void)\n{\n", "static unsigned step;\nvoid model_reset(void)\n{\nstep = 0;\n", 1
     )
-    run = "embedded_gru_step(&recurrent0, x, &recurrent0_state);"
+    run = "embedded_gru_update(&recurrent0, &recurrent0_state);"
     assert run in text
     wrong = f"if (step++ == {step}) {{ recurrent0_h_q15[{unit}]++; }}"
     return {name: text.replace(run, f"{run}\n    {wrong}", 1)}
