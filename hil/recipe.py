@@ -322,6 +322,8 @@ class Recipe:
         del values["data"]["folder"], values["stream"], values["build"]["kernel"], values["build"]["layers"]
         if not self.features.running:
             del values["features"]["running"]  # recipes without it keep the hash that they had before there was one
+        if self.train.keep == "best":
+            del values["train"]["keep"]  # the same
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 

@@ -95,6 +95,8 @@ class TrainRecipe:
         average: Weight of the past in a running mean of parameters over updates, which is what is validated and
             kept; 0 keeps the parameters themselves.
         patience: Stop after so many epochs without a better validation; 0: never.
+        keep: ``"best"``: the epoch with the best validation.  ``"last"``: the last one, where the learning rate has
+            reached 0; for validation sets that nearly every epoch gets right, whose best epoch is luck.
         seed: Of initialization, order and augmentation.
         augment: How clips are varied.
     """
@@ -109,6 +111,7 @@ class TrainRecipe:
     dropout: float = 0.0
     average: float = 0.0
     patience: int = 0
+    keep: Literal["best", "last"] = "best"
     seed: int = 1
     augment: AugmentRecipe = field(default_factory=AugmentRecipe)
 
@@ -121,6 +124,7 @@ class TrainRecipe:
             value = getattr(self, name)
             _require(0 <= value < 1, f"train.{name} = {value}: must be at least 0 and below 1")
         _require(self.patience >= 0, f"train.patience = {self.patience}: must not be negative")
+        _require(self.keep == "best" or not self.patience, "train: patience and keep = 'last' exclude each other")
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ COMMANDS = (
     "rigs",
     "run",
     "train",
+    "tune",
 )
 ARTEFACT = make_artefact(seed=21, name="tiny")
 

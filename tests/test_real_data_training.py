@@ -14,11 +14,11 @@ from hil.train import Session, evaluate, fit, fit_quantized, predict
 
 pytestmark = pytest.mark.skipif(not os.environ.get("HIL_DATA"), reason="HIL_DATA is not set")
 
-FLOORS = {
-    # recipe: (float GRU, quantized eGRU), share of test clips; the card's mean less three times the spread over seeds
-    "speech-commands": (0.0, 0.0),
-    "fsdd-digits": (0.0, 0.0),
-}
+FLOORS = {"speech-commands": (0.91, 0.90), "fsdd-digits": (0.68, 0.68)}
+"""
+Of float GRU and quantized eGRU, shares of test clips.  Measured with seeds 1 to 5: speech commands 93.8 and 93.5 %
+(seeds differ by 1 point); digits of the first speaker 78 and 79 % (seeds differ by 4 points).
+"""
 
 
 @pytest.mark.parametrize("name", FLOORS)

@@ -141,6 +141,19 @@ def test_training_stops_when_validation_no_longer_improves(monkeypatch, patience
     assert [epoch.validation_accuracy for epoch in curve] == accuracies[:epochs]
 
 
+@pytest.mark.parametrize(("keep", "epoch"), [("best", 1), ("last", 3)])
+def test_the_best_epoch_or_the_last_is_kept(monkeypatch, keep, epoch):
+    """As the recipe says; validation is best after the first."""
+    left = iter([0.9, 0.1, 0.1])
+    monkeypatch.setattr("hil.train.loop.score", lambda *_: (next(left), 1.0))
+    network, seen = small(), []
+    training(network, epochs=3, keep=keep).run(
+        VALIDATION, observers=[lambda state, loss: seen.append(network.dense[1].bias.detach().clone())]
+    )
+    assert torch.equal(network.dense[1].bias, seen[epoch - 1])
+    assert len({tuple(bias.tolist()) for bias in seen}) == 3
+
+
 def test_the_average_follows_the_parameters():
     """The running mean of three updates, by hand, is what is kept."""
     network, seen = small(), []
@@ -205,6 +218,7 @@ def test_units_left_out_have_no_say(kind):
         ({"logit_scale": 0.0}, r"train\.logit_scale = 0\.0"),
         ({"dropout": 1.0}, r"train\.dropout = 1\.0: must be at least 0 and below 1"),
         ({"patience": -1}, r"train\.patience = -1"),
+        ({"patience": 3, "keep": "last"}, r"patience and keep = 'last' exclude each other"),
     ],
 )
 def test_training_options_out_of_range_are_refused(changes, message):

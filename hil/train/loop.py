@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -39,7 +40,7 @@ class Plan:
         batch: Clips per update.
         learning_rate: Of the first update; falls to 0 along a cosine.
         seed: Of order and augmentation.
-        logit_scale, label_smoothing, dropout, average, patience: As in `TrainRecipe`.
+        logit_scale, label_smoothing, dropout, average, patience, keep: As in `TrainRecipe`.
         refit_epochs: As in `QuantizeRecipe`; 0: there are no row scales.
         events: What event layers are held to.
     """
@@ -54,6 +55,7 @@ class Plan:
     dropout: float = 0.0
     average: float = 0.0
     patience: int = 0
+    keep: Literal["best", "last"] = "best"
     refit_epochs: int = 0
     events: EventTarget | None = None
 
@@ -164,7 +166,7 @@ class Training:
         self, validation: FeatureSet, progress: Progress | None = None, observers: Sequence[Observer] = ()
     ) -> tuple[Epoch, ...]:
         """
-        All epochs that are left; the network then has the parameters of its best one.
+        All epochs that are left; the network then has the parameters of the one that the plan keeps.
 
         Best is the highest validation accuracy, of equal ones the lowest validation loss,
         then the earliest epoch.
@@ -234,7 +236,8 @@ class Training:
         candidate = self._averaged if self.plan.average else _parameters(self.network)
         accuracy, validation_loss = self._score(candidate, validation)
         self.curve = (*self.curve, Epoch(epoch, loss_sum / len(self._y), correct / len(self._y), accuracy))
-        if epoch >= self.plan.refit_epochs and (accuracy, -validation_loss) > self._best:
+        better = self.plan.keep == "last" or (accuracy, -validation_loss) > self._best
+        if epoch >= self.plan.refit_epochs and better:
             self._best, self._best_epoch = (accuracy, -validation_loss), epoch
             self._kept = [t.clone() for t in candidate]
         return validation_loss

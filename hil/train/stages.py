@@ -213,6 +213,7 @@ def _float_plan(recipe: Recipe, kind: Kind) -> Plan:
         dropout=t.dropout,
         average=t.average,
         patience=t.patience,
+        keep=t.keep,
         events=EventTarget(recipe.events, ramped=True),
     )
 
@@ -236,6 +237,7 @@ def _quantized_plan(recipe: Recipe, kind: Kind) -> Plan:
         dropout=t.dropout,
         average=t.average,
         patience=t.patience,
+        keep=t.keep,
         refit_epochs=q.refit_epochs,
         events=EventTarget(recipe.events, ramped=False),
     )
