@@ -15,11 +15,11 @@ from hil.experiment.device_stages import chip_for
 from hil.experiment.outcome import QUANTIZED, REFERENCE, Outcome, outcome_from_json
 from hil.experiment.shipped import VECTORS, load_vectors
 from hil.firmware import compile_firmware, find_compiler
+from hil.pytest_plugin.bench import BenchRig
 from hil.quant import run_twins
 from hil.recipe import load_recipe
 from hil.report.results import markdown
 from hil.resources import resource
-from hil.rig import Rig, connect
 
 MODELS = sorted(path.parent for path in resource("models").glob("*/model.artefact"))
 RESULTS = sorted(path.parent for path in resource("models").glob("*/results.json"))
@@ -44,7 +44,7 @@ def outcome_of(folder: Path) -> Outcome:
 
 
 @named(MODELS)
-def test_the_shipped_artefact_runs_bit_exact(rig: Rig, folder: Path, tmp_path: Path) -> None:
+def test_the_shipped_artefact_runs_bit_exact(rig: BenchRig, folder: Path, tmp_path: Path) -> None:
     """Every state of every step of its test vectors, on the rig that was asked for."""
     artefact = load_artefact(folder / "model.artefact")
     recipe = load_recipe(folder)
@@ -57,8 +57,7 @@ def test_the_shipped_artefact_runs_bit_exact(rig: Rig, folder: Path, tmp_path: P
         optimize=recipe.build.optimize,
         out=tmp_path,
     )
-    rig.flash(firmware)
-    device = connect(rig, firmware).device
+    device = rig.start(firmware)
     widths = [layer.units for layer in artefact.recurrent]
     for i, (x, expected) in enumerate(zip(vectors.x, run_twins(artefact, vectors.x), strict=True)):
         assert compare(expected, device.run_sequence(x), widths, i).first is None

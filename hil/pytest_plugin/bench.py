@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hil.artefact import Artefact, load_artefact
-from hil.chips import chip
+from hil.chips import Board, chip
 from hil.codegen import complete_build, emit_c
 from hil.errors import DeviceError, HilError, RigBusy, RigError, RigNotFound, UsageError, suggest
 from hil.experiment.hashes import values_sha256
@@ -97,7 +97,7 @@ class BenchRig:
         name: Of the rig that runs.
         tier: What its cycles are worth.
         reason: Why it and not another.
-        chip: A name of `hil.chips`.
+        chip, wiring: What a program is built for.
         features: What it can be trusted for.
         firmware: The program on it, None before `start`.
         hello: What it said of itself.
@@ -146,6 +146,10 @@ class BenchRig:
     @property
     def chip(self) -> str:
         return self._rig.chip
+
+    @property
+    def wiring(self) -> Board:
+        return self._rig.wiring
 
     @property
     def features(self) -> tuple[str, ...]:
