@@ -7,7 +7,7 @@ ROOT = Path(__file__).parents[1]
 CHECKLIST = (ROOT / "docs/bench-checklist.md").read_text()
 WALK = (ROOT / "docs/bench.md").read_text().split("## The checklist on the emulated board")[1]
 ELSEWHERE = {*range(51, 80), *range(93, 97)}
-"""Rows of other documents' parts: sound, baselines, events, calibration, kernels, whose own tests run them on the emulated chip."""
+"""Rows of sound, baselines, events, calibration and kernels, whose own tests run them on the emulated chip."""
 
 
 def walked():
