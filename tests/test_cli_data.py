@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from sound_folder import make_sounds
 from test_cli import call
+from test_cli_interrupt import heed_ctrl_c
 from test_data_download import ARCHIVE, Handler, Server, cache, server, source
 
 from hil.datasets.sources import SOURCES
@@ -142,7 +143,9 @@ def test_ctrl_c_leaves_a_part_and_the_same_command_continues(server: Server, cac
     server.half_sent, server.go_on = threading.Event(), threading.Event()
     paths = [str(Path(__file__).parent), *(p for p in sys.path if p)]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "TESTS": os.pathsep.join(paths), "URL": server.url}
-    first = subprocess.Popen([sys.executable, "-c", GET], env=env, stderr=subprocess.PIPE, text=True)
+    first = subprocess.Popen(
+        [sys.executable, "-c", GET], env=env, stderr=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c
+    )
     assert server.half_sent.wait(60)
     part = cache / "fsdd.tar.gz.part"
     while not (part.is_file() and part.stat().st_size):

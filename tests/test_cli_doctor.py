@@ -53,7 +53,7 @@ def test_the_doctor_looks_at_a_board(board, firmware, tmp_path, capsys):
     assert f"hil's firmware, build {firmware.build_id}, artefact" in said
     assert "0 of 300 frames lost or damaged at 500,000 baud" in said
     for baud in ("115,200", "500,000"):
-        assert re.search(rf"ok .*{baud} baud.*payload bytes a second each way, [89]\d% of the line", said)
+        assert re.search(rf"ok .*{baud} baud.*payload bytes a second each way, \d+% of the line", said)
     assert "virtual: not compared with the host's" in said
 
 

@@ -62,6 +62,11 @@ def group_members(group: int) -> Iterator[int]:
             yield int(pid)
 
 
+def heed_ctrl_c() -> None:
+    """As from a terminal: a shell's background jobs, and so perhaps this test, ignore the key."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize(
     ("stage", "after_s"),
     [
@@ -84,7 +89,9 @@ def test_ctrl_c_leaves_nothing_half_written(stage: str, after_s: float, tmp_path
     command = [sys.executable, "-m", "hil.cli", COMMANDS[stage], str(model), "--out", str(out)]
     if stage == "float-egru":
         command = [sys.executable, str(_train_only(tmp_path, model, out))]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=heed_ctrl_c
+    )
     try:
         deadline = time.monotonic() + 60
         while not any(p.name.startswith(f"{PART_PREFIX}{stage}-") for p in out.iterdir()):

@@ -151,7 +151,10 @@ def test_some_streams_needed_repetitions_and_were_right(listener):
     device.hello()
     port.faults = Faults(garbage=0.1, double=0.1)
     samples = np.random.default_rng(5).normal(0, 3000, 20_000).astype(np.int16)
-    assert run_stream(ARTEFACT, "noise", samples, Listening(9, 9), device).exact
+    for _ in range(10):  # which bytes are read together, and so what happens to them, depends on the machine
+        assert run_stream(ARTEFACT, "noise", samples, Listening(9, 9), device).exact
+        if device.repetitions:
+            break
     assert device.repetitions > 0
     device.close()
 
