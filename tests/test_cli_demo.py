@@ -51,6 +51,41 @@ def test_a_demo_goes_from_words_to_a_report(tmp_path: Path) -> None:
     assert json.loads((out / "result.json").read_text()) == result
 
 
+EVENTS = SMALL.replace("[cell]\n", '[cell]\nkind = "event_embedded_gru"\n').replace(
+    'name = "tiny"', 'name = "tiny-events"'
+)
+
+
+def test_an_event_egru_stands_beside_it(tmp_path: Path) -> None:
+    """With events.toml in the folder: trained on the same features, run, every step compared, one page for both."""
+    (tmp_path / "recipe.toml").write_text(SMALL)
+    (tmp_path / "events.toml").write_text(EVENTS)
+    first = command("demo", tmp_path, "--fast-load", cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    own = tmp_path / "build" / "tiny" / "events"
+    result = json.loads((own / "result.json").read_text())
+    assert result["model"] == "tiny-events"
+    assert result["steps_exact"] == result["steps"] > 0
+    assert result["outputs_exact"] == result["outputs"] > 0
+    assert len(result["activity"]) == 2
+    assert "the event eGRU beside it, on the same clips" in first.stdout
+    page = (tmp_path / "build" / "tiny" / "report.html").read_text()
+    assert "tiny-events" in page
+    assert "the event eGRU beside it" in command("report", tmp_path, cwd=tmp_path).stdout
+    again = command("demo", tmp_path, "--fast-load", cwd=tmp_path)
+    assert again.returncode == 0
+    assert again.stderr.count("run: unchanged, skipped") == 2
+
+
+def test_an_event_egru_takes_the_same_clips(tmp_path: Path) -> None:
+    """Another data or feature table is refused before anything is trained for it."""
+    (tmp_path / "recipe.toml").write_text(SMALL)
+    (tmp_path / "events.toml").write_text(EVENTS.replace("bands = 8", "bands = 7"))
+    done = command("demo", tmp_path, "--fast-load", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "[data] and [features] must be those of tiny" in done.stderr
+
+
 MUTANTS = {
     "rounding": ("firmware/kernels/softsign_armv6m.h", "adcs    \\v, r1", "adds    \\v, r1", {"state"}),
     "shift": ("firmware/kernels/embedded_gru_armv6m.S", "asrs    r0, r0, #9", "asrs    r0, r0, #10", {"state"}),

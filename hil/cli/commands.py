@@ -23,6 +23,7 @@ from hil.cli.common import (
     TRAININGS,
     device_workspace,
     examples,
+    find_events,
     find_recipe,
     model_folder,
     opened,
@@ -205,6 +206,8 @@ def run(
 @options(MODEL, OUT)
 def report(model: str, out: Path | None) -> None:
     """The table of the last run, and the HTML report."""
+    from hil.cli.beside import show_beside
+    from hil.experiment.beside import events_workspace
     from hil.experiment.device_stages import RESULT
     from hil.experiment.result import result_from_json
     from hil.experiment.shipped import SHIPPED
@@ -214,7 +217,12 @@ def report(model: str, out: Path | None) -> None:
         path = next((p for p in (ws.path(RESULT), ws.path(SHIPPED) / RESULT) if p.is_file()), ws.path(RESULT))
         if not path.is_file():
             raise UsageError(f"{path}: no result here. Make it: `hil run {model}`")
-        _report(result_from_json(path.read_text(encoding="utf-8"), path), ws)
+        result = result_from_json(path.read_text(encoding="utf-8"), path)
+        beside = events_workspace(ws).path(RESULT)
+        if beside.is_file():
+            show_beside(result, result_from_json(beside.read_text(encoding="utf-8"), beside), ws)
+        else:
+            _report(result, ws)
 
 
 @hil.command(
@@ -316,12 +324,20 @@ hil.add_command(doctor)
 def demo(
     model: str, out: Path | None, rig: RigRequest, compiler: str | None, force: bool, jobs: int, fast_load: bool
 ) -> int:
-    """Everything, from data to report; stages that have not changed are skipped."""
+    """
+    Everything, from data to report; stages that have not changed are skipped.
+
+    With an events.toml beside the recipe an event eGRU is trained and run on the same clips, and shown beside it.
+    """
+    from hil.cli.beside import show_beside
     from hil.experiment.baseline import make_gru8
-    from hil.experiment.device_stages import make_gain
+    from hil.experiment.beside import check_events, make_events, run_events
+    from hil.experiment.device_stages import make_gain, make_run
     from hil.experiment.stages import make_data, make_features, make_models
 
-    recipe = find_recipe(model)
+    recipe, events = find_recipe(model), find_events(model)
+    if events is not None:
+        check_events(recipe, events)
     check_bench(rig, compiler, fast_load)
     with workspace(recipe, out, force) as ws:
         make_data(recipe, ws)
@@ -329,7 +345,12 @@ def demo(
         make_models(recipe, ws, quantized=True, jobs=jobs)
         make_gru8(recipe, ws)
         make_gain(recipe, ws, rig, compiler, fast_load)
-        return _run(model, recipe, ws, rig, compiler, fast_load)
+        if events is None:
+            return _run(model, recipe, ws, rig, compiler, fast_load)
+        make_events(recipe, events, ws, jobs)
+        results = (make_run(recipe, ws, rig, compiler, fast_load), run_events(events, ws, rig, compiler, fast_load))
+        show_beside(*results, ws)
+        return 0 if all(result.bit_exact for result in results) else 1
 
 
 def check_bench(rig: RigRequest, compiler: str | None, fast_load: bool) -> None:

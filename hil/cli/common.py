@@ -93,6 +93,15 @@ def device_workspace(model: str, recipe: Recipe, out: Path | None, force: bool) 
         yield with_shipped(ws, model_folder(model))
 
 
+def find_events(model: str) -> Recipe | None:
+    """The recipe of the event eGRU in a model's folder, if there is one.  Raises `UsageError` as `find_recipe`."""
+    from hil.experiment.beside import EVENTS_FILE
+    from hil.recipe import load_recipe
+
+    path = model_folder(model) / EVENTS_FILE  # never beside a recipe that was named as a file
+    return load_recipe(path) if path.is_file() else None
+
+
 @contextmanager
 def workspace(recipe: Recipe, out: Path | None, force: bool) -> Iterator[Workspace]:
     """The folder of a recipe's results, locked."""

@@ -137,7 +137,13 @@ def _events(recipe: Recipe, model: Model) -> tuple[Any, ...]:
 
 
 def make_models(
-    recipe: Recipe, ws: Workspace, *, quantized: bool, jobs: int = 2, tensorboard: Path | None = None
+    recipe: Recipe,
+    ws: Workspace,
+    *,
+    quantized: bool,
+    jobs: int = 2,
+    tensorboard: Path | None = None,
+    baseline: bool = True,
 ) -> None:
     """
     Stages ``float-gru`` and ``float-egru`` in processes of their own, and ``quantize`` if ``quantized``.
@@ -150,21 +156,23 @@ def make_models(
         quantized: Go on to the artefact.
         jobs: Trainings at once; 1 does one after the other.
         tensorboard: Folder for learning curves, one folder a stage inside.
+        baseline: Train the GRU as well.
     """
     float_egru = _egru(recipe)
     with ExitStack() as stack:
         pool = stack.enter_context(workers(ws.progress))
-        gru = stack.enter_context(ws.begin(_GRU.stage, _GRU.inputs(recipe, ws), _GRU.files))
+        gru = stack.enter_context(ws.begin(_GRU.stage, _GRU.inputs(recipe, ws), _GRU.files)) if baseline else None
         egru = stack.enter_context(ws.begin(float_egru.stage, float_egru.inputs(recipe, ws), float_egru.files))
         _start(pool, float_egru, egru, recipe, ws, tensorboard)
-        if jobs > 1:
+        if gru and jobs > 1:
             _start(pool, _GRU, gru, recipe, ws, tensorboard)
         _finish(pool, float_egru, egru, ws)
         if quantized:
             make_artefact(recipe, ws, pool, tensorboard)
-        if jobs <= 1:
+        if gru and jobs <= 1:
             _start(pool, _GRU, gru, recipe, ws, tensorboard)
-        _finish(pool, _GRU, gru, ws)
+        if gru:
+            _finish(pool, _GRU, gru, ws)
 
 
 def _start(

@@ -1,0 +1,65 @@
+"""The event eGRU beside an eGRU: another recipe on the same clips and features, in a folder of its own."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from hil.errors import UsageError
+from hil.experiment.device_stages import RigName, make_run
+from hil.experiment.result import Result
+from hil.experiment.stages import DATA, FEATURES, FLOAT_GRU, make_models
+from hil.experiment.workspace import Workspace
+from hil.recipe import Recipe
+
+EVENTS_FILE = "events.toml"
+"""Beside a recipe: the same data and features for an event eGRU."""
+FOLDER = "events"
+
+
+def events_workspace(ws: Workspace) -> Workspace:
+    """Where models, program and result of the event eGRU lie."""
+    return replace(ws, folder=ws.path(FOLDER))
+
+
+def check_events(recipe: Recipe, events: Recipe) -> None:
+    """Raises `UsageError` if two recipes do not name the same data and features."""
+    if (recipe.data, recipe.features) != (events.data, events.features):
+        raise UsageError(f"{events.name}: [data] and [features] must be those of {recipe.name}, whose clips it takes")
+
+
+def make_events(recipe: Recipe, events: Recipe, ws: Workspace, jobs: int) -> None:
+    """
+    Train and quantize the event eGRU on the features of a folder whose float GRU is trained.
+
+    Args:
+        recipe: Of the folder.
+        events: Of the event eGRU.
+        ws: The folder.
+        jobs: As of `make_models`.
+
+    Raises:
+        UsageError: The two recipes do not name the same data and features, or nothing is trained here.
+    """
+    check_events(recipe, events)
+    own = events_workspace(ws)
+    own.folder.mkdir(parents=True, exist_ok=True)
+    for stage, file in (("data", DATA), ("features", FEATURES), ("float-gru", FLOAT_GRU)):
+        for name in (file, f"{stage}.manifest.json"):
+            _link(ws.path(name), own.path(name))
+    make_models(events, own, quantized=True, jobs=jobs, baseline=False)
+
+
+def run_events(events: Recipe, ws: Workspace, rig: RigName, compiler: str | None, fast_load: bool = False) -> Result:
+    """The test sequences through the event eGRU, every step compared.  Raises as `make_run`."""
+    return make_run(events, events_workspace(ws), rig, compiler, fast_load)
+
+
+def _link(there: Path, here: Path) -> None:
+    target = os.path.relpath(there, here.parent)
+    if not there.is_file():
+        raise UsageError(f"{there}: not there. Make it: `hil train MODEL`")
+    if not here.is_symlink() or os.readlink(here) != target:
+        here.unlink(missing_ok=True)
+        here.symlink_to(target)
