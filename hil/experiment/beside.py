@@ -9,7 +9,7 @@ from pathlib import Path
 from hil.errors import UsageError
 from hil.experiment.device_stages import RigName, make_run
 from hil.experiment.result import Result
-from hil.experiment.stages import DATA, FEATURES, FLOAT_GRU, make_models
+from hil.experiment.stages import DATA, FEATURES, FLOAT_GRU, logits_file, make_models
 from hil.experiment.workspace import Workspace
 from hil.recipe import Recipe
 
@@ -45,9 +45,9 @@ def make_events(recipe: Recipe, events: Recipe, ws: Workspace, jobs: int) -> Non
     check_events(recipe, events)
     own = events_workspace(ws)
     own.folder.mkdir(parents=True, exist_ok=True)
-    for stage, file in (("data", DATA), ("features", FEATURES), ("float-gru", FLOAT_GRU)):
-        for name in (file, f"{stage}.manifest.json"):
-            _link(ws.path(name), own.path(name))
+    manifests = [f"{stage}.manifest.json" for stage in ("data", "features", "float-gru")]
+    for name in (DATA, FEATURES, FLOAT_GRU, logits_file(FLOAT_GRU), *manifests):
+        _link(ws.path(name), own.path(name))
     make_models(events, own, quantized=True, jobs=jobs, baseline=False)
 
 
