@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
-from pathlib import Path
 
 from hil.errors import UsageError
 from hil.experiment.device_stages import RigName, make_run
 from hil.experiment.result import Result
 from hil.experiment.stages import DATA, FEATURES, FLOAT_GRU, logits_file, make_models
-from hil.experiment.workspace import Workspace
+from hil.experiment.workspace import Workspace, link_file
 from hil.recipe import Recipe
 
 EVENTS_FILE = "events.toml"
@@ -47,19 +45,12 @@ def make_events(recipe: Recipe, events: Recipe, ws: Workspace, jobs: int) -> Non
     own.folder.mkdir(parents=True, exist_ok=True)
     manifests = [f"{stage}.manifest.json" for stage in ("data", "features", "float-gru")]
     for name in (DATA, FEATURES, FLOAT_GRU, logits_file(FLOAT_GRU), *manifests):
-        _link(ws.path(name), own.path(name))
+        if not ws.path(name).is_file():
+            raise UsageError(f"{ws.path(name)}: not there. Make it: `hil train MODEL`")
+        link_file(ws.path(name), own.path(name))
     make_models(events, own, quantized=True, jobs=jobs, baseline=False)
 
 
 def run_events(events: Recipe, ws: Workspace, rig: RigName, compiler: str | None, fast_load: bool = False) -> Result:
     """The test sequences through the event eGRU, every step compared.  Raises as `make_run`."""
     return make_run(events, events_workspace(ws), rig, compiler, fast_load)
-
-
-def _link(there: Path, here: Path) -> None:
-    target = os.path.relpath(there, here.parent)
-    if not there.is_file():
-        raise UsageError(f"{there}: not there. Make it: `hil train MODEL`")
-    if not here.is_symlink() or os.readlink(here) != target:
-        here.unlink(missing_ok=True)
-        here.symlink_to(target)

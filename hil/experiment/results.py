@@ -8,7 +8,6 @@ finished is skipped the next time.
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +41,7 @@ from hil.experiment.stages import (
 from hil.experiment.stages import (
     QUANTIZED as QUANTIZED_MODEL,
 )
-from hil.experiment.workspace import Workspace, write_text
+from hil.experiment.workspace import Workspace, link_file, write_text
 from hil.features import FeatureSet
 from hil.fixed import Q15_ONE
 from hil.float_model import load_float_model
@@ -191,7 +190,7 @@ def _run(recipe: Recipe, folder: Workspace, fold: str, seed: int, bench: Bench, 
     ws = dataclasses.replace(folder, folder=folder.path(f"seed-{seed}"))
     with ws.locked():
         for name in (DATA, FEATURES, "data.manifest.json", "features.manifest.json"):
-            _link(folder.path(name), ws.path(name))
+            link_file(folder.path(name), ws.path(name))  # seeds share their fold's data and features
         make_models(recipe, ws, quantized=True, jobs=jobs)
         make_gru8(recipe, ws)
         features = load_features(ws.path(FEATURES))
@@ -218,14 +217,6 @@ def _run(recipe: Recipe, folder: Workspace, fold: str, seed: int, bench: Bench, 
         QUANTIZED: artefact.parameter_bytes,
     }
     return _Run(score, right, sizes, device.rig if device else "", device.tier if device else Tier.HOST)
-
-
-def _link(there: Path, here: Path) -> None:
-    """Seeds share their fold's data and features."""
-    target = os.path.relpath(there, here.parent)
-    if not here.is_symlink() or os.readlink(here) != target:
-        here.unlink(missing_ok=True)
-        here.symlink_to(target)
 
 
 def _logits(ws: Workspace, test: FeatureSet) -> dict[str, Logits]:

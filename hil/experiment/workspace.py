@@ -238,3 +238,11 @@ def _lock(descriptor: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def link_file(there: Path, here: Path) -> None:
+    """Make ``here`` a relative symbolic link to ``there``, if it is not one yet."""
+    target = os.path.relpath(there, here.parent)
+    if not here.is_symlink() or os.readlink(here) != target:
+        here.unlink(missing_ok=True)
+        here.symlink_to(target)
