@@ -7,10 +7,11 @@ import pytest
 
 from hil.codegen.bench_rows import ACTIVITY, active_values, emit_rows_bench, pruned_rows
 from hil.errors import UsageError
-from hil.experiment.bench import FLOAT_GRU
+from hil.experiment.bench import FLOAT_GRU, GRU8
 from hil.experiment.kernel_bench import (
     IN_RAM,
     RESULT,
+    WHOLE_STEPS,
     Case,
     KernelCost,
     active_weights,
@@ -27,11 +28,12 @@ from hil.report.kernel_plots import kernels_svg
 from hil.rig import load_rig
 
 
-def test_cases_are_every_combination_and_the_baseline():
-    """The float GRU once for each shape, compiler and wait states; code in RAM only where there are wait states."""
+def test_cases_are_every_combination_and_the_baselines():
+    """Baselines once for each shape, compiler and wait states; code in RAM only where there are wait states."""
     made = list(cases([(8, 6), (4, 4)], [0.1, 0.9], ["straight", "events"], ["gcc"], [0, 1]))
-    assert len(made) == len(set(made)) == 2 * (2 * (4 + 1) + 2)
-    assert sum(case.kernel == FLOAT_GRU for case in made) == 4
+    assert len(made) == len(set(made)) == 2 * (2 * (4 + 1) + 2 * len(WHOLE_STEPS))
+    for name in WHOLE_STEPS:
+        assert sum(case.kernel == name for case in made) == 4
     assert {case.wait_states for case in made if case.ram_bytes == IN_RAM} == {1}
     with pytest.raises(UsageError, match="did you mean 'straight'"):
         list(cases([(8, 6)], [0.1], ["straigt"], ["gcc"], [0]))
@@ -79,5 +81,11 @@ def test_a_rig_measures_both_wait_states_and_keeps_what_it_has_measured(tmp_path
     assert by_case["straight", 1, IN_RAM].ram_bytes > straight.ram_bytes
     assert min(by_case[FLOAT_GRU, 0, 0].cycles) > 100 * max(straight.cycles)
     table = json.loads((tmp_path / RESULT).read_text())
-    assert {row["case"]["kernel"] for row in table["costs"]} == {"straight", "compact", "events", FLOAT_GRU}
+    assert {row["case"]["kernel"] for row in table["costs"]} == {"straight", "compact", "events", *WHOLE_STEPS}
+    steps = {row["case"]["kernel"]: row["step_cycles"] for row in table["costs"] if row["case"]["wait_states"] == 0}
+    assert steps["straight"] < steps[GRU8] < steps[FLOAT_GRU] < steps["float_lstm_step"]
+    gains = {c.case.kernel: derived(c, done.costs)["times_fewer_than_float_gru"] for c in done.costs}
+    assert gains[FLOAT_GRU] == 1
+    assert 1 > gains["float_lstm_step"] > 0.5
+    assert gains[GRU8] > 10
     assert "<svg" in kernels_svg(done)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from hil.experiment.bench import FLOAT_GRU
 from hil.experiment.kernel_bench import (
     KERNELS,
     RESULT,
@@ -68,9 +67,15 @@ def _show(bench: KernelBench) -> None:
         for heading in _HEADINGS:
             table.add_column(heading, justify="right")
         for cost in costs:
-            if cost.case.kernel != FLOAT_GRU:
-                table.add_row(*_cells(cost, costs))
+            table.add_row(*(_whole_step if cost.case.whole else _cells)(cost, costs))
         Console(width=max(Console().width, _WIDTH)).print(table)
+
+
+def _whole_step(cost: KernelCost, costs: Sequence[KernelCost]) -> tuple[str, ...]:
+    found = derived(cost, costs)
+    gain = f"{found.get('times_fewer_than_float_gru', 0):.1f}"
+    sizes = f"{cost.flash_bytes:,}", f"{cost.ram_bytes:,}", f"{cost.stack_bytes:,}"
+    return (cost.case.title, *[""] * 5, f"{found['step_cycles']:,}", gain, *[""] * 3, *sizes)
 
 
 def _cells(cost: KernelCost, costs: Sequence[KernelCost]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from hil.codegen.bench_rows import ACTIVITY, active_values, emit_rows_bench, pru
 from hil.codegen.layers import EGRU_KERNELS
 from hil.config import from_table
 from hil.errors import DeviceError, ToolError, UsageError, suggest
-from hil.experiment.bench import FLOAT_GRU, bench_sources
+from hil.experiment.bench import FLOAT_GRU, GRU8, bench_sources
 from hil.experiment.run import connect
 from hil.experiment.tune import belongs_to_layer
 from hil.experiment.workspace import Workspace, write_text
@@ -28,10 +29,10 @@ from hil.trace import Tier
 SHAPES = ((32, 32), (32, 64), (16, 128))
 ZEROS = (0.14, 0.5, 0.8, 0.95)
 KERNELS = tuple(name for name in EGRU_KERNELS if name != "deltas")
+WHOLE_STEPS = (FLOAT_GRU, "float_lstm_step", GRU8, "event_gru_step", "event_embedded_gru_step")
+"""Beside the sums: cells from inputs to state, once for each shape; event-driven ones at a tenth of columns."""
 RESULT = "kernels.json"
 CACHE = "kernels"
-FLOAT_REPEATS = 3
-"""Its first call begins at a state of 0, which costs less; the last one counts."""
 IN_RAM = 4096
 
 
@@ -41,9 +42,9 @@ class Case:
     What is measured.
 
     Attributes:
-        kernel: A name of `KERNELS`, or `hil.experiment.bench.FLOAT_GRU`.
+        kernel: A name of `KERNELS` or `WHOLE_STEPS`.
         inputs, units: D and H.
-        zeros: Share of the weights that are 0; of no meaning for the float GRU.
+        zeros: Share of the weights that are 0; of no meaning for `WHOLE_STEPS`.
         compiler: ``"gcc"`` or ``"zig"``.
         wait_states: 1 at 48 MHz, 0 at 24 MHz.
         ram_bytes: Code that may run from RAM, as `hil.layer_build.LayerBuild`.
@@ -58,6 +59,11 @@ class Case:
     ram_bytes: int = 0
 
     @property
+    def whole(self) -> bool:
+        """A whole step is what is measured."""
+        return self.kernel in WHOLE_STEPS
+
+    @property
     def title(self) -> str:
         return f"{self.kernel} +{self.ram_bytes >> 10} KB RAM" if self.ram_bytes else self.kernel
 
@@ -70,9 +76,9 @@ class KernelCost:
     Attributes:
         case: What it was.
         compiler_version: Of its compiler.
-        cycles: Of the sums, for each share of `ACTIVITY`; of the whole step for the float GRU.
-        update_cycles: Of gates and state after sums of dense values; 0 for the float GRU.
-        flash_bytes, ram_bytes: Of weights, code and buffers of the sums.
+        cycles: Of the sums, for each share of `ACTIVITY`; of whole steps for `WHOLE_STEPS`.
+        update_cycles: Of gates and state after sums of dense values; 0 for those.
+        flash_bytes, ram_bytes: Of weights, code and buffers of the sums; of the whole program for those.
         stack_bytes: Ever used by the program, the link included.
     """
 
@@ -83,6 +89,11 @@ class KernelCost:
     flash_bytes: int
     ram_bytes: int
     stack_bytes: int
+
+    @property
+    def step_cycles(self) -> int:
+        """Of a whole step of dense values; for `WHOLE_STEPS` the median of all calls but the first."""
+        return int(median(self.cycles[1:])) if self.case.whole else self.cycles[-1] + self.update_cycles
 
 
 @dataclass(frozen=True)
@@ -125,7 +136,7 @@ def cases(
     wait_states: Sequence[int],
 ) -> Iterator[Case]:
     """
-    Every combination; with wait states `straight` with `IN_RAM` of its code in RAM as well; the float GRU once.
+    Every combination; with wait states `straight` with `IN_RAM` of its code in RAM as well; `WHOLE_STEPS` once each.
 
     Raises:
         UsageError: No such kernel.
@@ -139,7 +150,7 @@ def cases(
                 yield from (Case(k, inputs, units, z, compiler, waits) for z in zeros for k in kernels)
                 if waits and "straight" in kernels:
                     yield from (Case("straight", inputs, units, z, compiler, waits, IN_RAM) for z in zeros)
-                yield Case(FLOAT_GRU, inputs, units, 0.0, compiler, waits)
+                yield from (Case(kernel, inputs, units, 0.0, compiler, waits) for kernel in WHOLE_STEPS)
 
 
 def bench_kernels(ws: Workspace, rig: Rig, wanted: Sequence[Case]) -> KernelBench:
@@ -173,8 +184,8 @@ def bench_kernels(ws: Workspace, rig: Rig, wanted: Sequence[Case]) -> KernelBenc
 
 
 def _measured(place: _Place, case: Case, compiler: Compiler) -> KernelCost:
-    if case.kernel == FLOAT_GRU:
-        sources = bench_sources(case.inputs, case.units, (FLOAT_GRU,))
+    if case.whole:
+        sources = bench_sources(case.inputs, case.units, (case.kernel,))
     else:
         rows = pruned_rows(case.inputs, case.units, case.zeros)
         sources = emit_rows_bench(rows, case.inputs, LayerBuild(case.kernel, case.ram_bytes))
@@ -202,17 +213,17 @@ def _measured(place: _Place, case: Case, compiler: Compiler) -> KernelCost:
 def _run(rig: Rig, firmware: Firmware, case: Case) -> KernelCost:
     rig.flash(firmware)
     device, _ = connect(rig, firmware)
-    dense = case.kernel == FLOAT_GRU
-    calls = [device.bench(0, FLOAT_REPEATS if dense else STEPS)]
-    calls += [] if dense else [device.bench(1, 1)]
+    calls = [device.bench(0, STEPS)]
+    calls += [] if case.whole else [device.bench(1, 1)]
     if any(call.interrupts for call in calls):
         raise DeviceError(f"{rig.name}: interrupts fell into the windows of {case.kernel}: no measurement")
-    flash, ram = part_bytes(firmware.elf, belongs_to_layer)
+    program = firmware.flash_bytes, firmware.ram_bytes
+    flash, ram = program if case.whole else part_bytes(firmware.elf, belongs_to_layer)
     return KernelCost(
         case,
         firmware.compiler_version,
         calls[0].cycles,
-        0 if dense else calls[1].cycles[0],
+        0 if case.whole else calls[1].cycles[0],
         flash,
         ram,
         device.status().stack_bytes,
@@ -241,22 +252,27 @@ def crossover(cost: KernelCost, dense: KernelCost) -> float:
 def derived(cost: KernelCost, costs: Sequence[KernelCost]) -> dict[str, object]:
     """What follows from a case: cycles a step, a weight and an active weight, the line, the gain over the float GRU."""
     case = cost.case
-    if case.kernel == FLOAT_GRU:
-        return {}
+    step = cost.step_cycles
+    found: dict[str, object] = {"step_cycles": step}
+    for other in costs:
+        ours = dataclasses.replace(case, kernel=FLOAT_GRU, zeros=0.0, ram_bytes=0)
+        if other.case == ours:
+            found["times_fewer_than_float_gru"] = other.step_cycles / step
+    return found if case.whole else found | _of_sums(cost, costs)
+
+
+def _of_sums(cost: KernelCost, costs: Sequence[KernelCost]) -> dict[str, object]:
+    case = cost.case
     weights = 2 * case.units * (case.inputs + case.units)
-    step = cost.cycles[-1] + cost.update_cycles
     found: dict[str, object] = {
-        "step_cycles": step,
         "cycles_per_weight": cost.cycles[-1] / weights,
         "cycles_per_active_weight": cost.cycles[-1] / max(1, active_weights(case)[-1]),
         "flash_bytes_per_weight": cost.flash_bytes / weights,
         "line": dataclasses.asdict(line(cost)),
     }
-    for other in costs:
-        ours = dataclasses.replace(other.case, kernel=case.kernel, zeros=case.zeros, ram_bytes=case.ram_bytes)
-        same = ours == case
-        if same and other.case.kernel == FLOAT_GRU:
-            found["times_fewer_than_float_gru"] = other.cycles[-1] / step
-        if same and other.case.zeros == case.zeros and (other.case.kernel, other.case.ram_bytes) == ("straight", 0):
-            found |= {"crossover_with_straight": crossover(cost, other)} if case.kernel == "events" else {}
+    if case.kernel == "events":
+        straight = dataclasses.replace(case, kernel="straight", ram_bytes=0)
+        for other in costs:
+            if other.case == straight:
+                found["crossover_with_straight"] = crossover(cost, other)
     return found
