@@ -61,9 +61,10 @@ class FloatModel:
         dense: Units of the hidden dense layer.
         outputs: O, classes.
         readout_shift: 0 to 15.
-        arrays: float32 by name.  eGRU: ``recurrent.N.weight`` [2H, D + H], z rows then g
-            rows, columns inputs then state; ``recurrent.N.bias`` [2H].  Event eGRU: the same, its
-            columns inputs then events, and ``recurrent.N.threshold`` [H] in (0, 1).  GRU:
+        arrays: float32 by name; a weight of exactly 0 is pruned, and training on leaves it so.
+            eGRU: ``recurrent.N.weight`` [2H, D + H], z rows then g rows, columns inputs then
+            state; ``recurrent.N.bias`` [2H].  Event eGRU: the same, its columns inputs then events,
+            and ``recurrent.N.threshold`` [H] in (0, 1).  GRU:
             ``recurrent.N.weight_ih`` [3H, D], ``.weight_hh`` [3H, H], ``.bias_ih`` and
             ``.bias_hh`` [3H], rows r, z, n.  All: ``dense.N.weight`` [O, I], ``dense.N.bias`` [O].
         exponents: int8 by layer, such as ``recurrent.0`` [2H]: the row scales ``2**e`` that
@@ -99,6 +100,15 @@ class FloatModel:
     def parameters(self) -> int:
         """Number of weights and biases."""
         return sum(array.size for array in self.arrays.values())
+
+    @property
+    def pruned(self) -> dict[str, tuple[int, int]]:
+        """Pruned weights and all weights of each layer; empty if none is pruned."""
+        matrices = {layer: self.arrays.get(f"{layer}.weight") for layer in self.layers}
+        counts = {
+            layer: (int((matrix == 0).sum()), matrix.size) for layer, matrix in matrices.items() if matrix is not None
+        }
+        return counts if any(zeros for zeros, _ in counts.values()) else {}
 
     @property
     def parameter_bytes(self) -> int:

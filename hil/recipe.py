@@ -12,6 +12,7 @@ from typing import Literal
 from hil.config import load_toml
 from hil.errors import UsageError, suggest
 from hil.layer_build import LayerBuild
+from hil.prune_recipe import PruneRecipe
 from hil.train_recipe import AugmentRecipe, QuantizeRecipe, TrainRecipe
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "DataRecipe",
     "EventRecipe",
     "FeatureRecipe",
+    "PruneRecipe",
     "QuantizeRecipe",
     "Recipe",
     "StreamRecipe",
@@ -309,6 +311,7 @@ class Recipe:
     events: EventRecipe = field(default_factory=EventRecipe)
     train: TrainRecipe = field(default_factory=TrainRecipe)
     quantize: QuantizeRecipe = field(default_factory=QuantizeRecipe)
+    prune: PruneRecipe = field(default_factory=PruneRecipe)
     build: BuildRecipe = field(default_factory=BuildRecipe)
     stream: StreamRecipe = field(default_factory=StreamRecipe)
 
@@ -324,6 +327,8 @@ class Recipe:
             del values["features"]["running"]  # recipes without it keep the hash that they had before there was one
         if self.train.keep == "best":
             del values["train"]["keep"]  # the same
+        if not self.prune.sparsity:
+            del values["prune"]  # the same
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 

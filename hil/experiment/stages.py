@@ -25,7 +25,7 @@ DATA, FEATURES = "dataset.npz", "features.safetensors"
 FLOAT_GRU, FLOAT_EGRU = "float-gru.model", "float-egru.model"
 QUANTIZED, ARTEFACT = "quantized.model", "model.artefact"
 
-_SEAMS = ("fixed.py", "recipe.py", "train_recipe.py")
+_SEAMS = ("fixed.py", "recipe.py", "train_recipe.py", "prune_recipe.py")
 _TRAINING = ("train", "cells", "arithmetic.py", "float_model.py", *_SEAMS)
 
 
@@ -112,7 +112,7 @@ class _Training:
         return self.file, logits_file(self.file)
 
     def inputs(self, recipe: Recipe, ws: Workspace) -> dict[str, str]:
-        shape: tuple[Any, ...] = (recipe.train, recipe.cell, *_events(recipe, self.model))
+        shape: tuple[Any, ...] = (recipe.train, recipe.cell, *_sparsity(recipe, self.model))
         inputs = {
             "features": file_sha256(ws.path(FEATURES)),
             "recipe": " ".join(values_sha256(part) for part in shape),
@@ -131,9 +131,13 @@ def _egru(recipe: Recipe) -> _Training:
     return _Training("float-egru", f"float {CELL_NAMES[recipe.cell.kind]}", recipe.cell.kind, FLOAT_EGRU)
 
 
-def _events(recipe: Recipe, model: Model) -> tuple[Any, ...]:
-    """What of the recipe is for event cells only."""
-    return (recipe.events,) if model != "gru" and recipe.cell.kind == "event_embedded_gru" else ()
+def _sparsity(recipe: Recipe, model: Model) -> tuple[Any, ...]:
+    """What of the recipe is for event cells only, and for pruned ones."""
+    if model == "gru":
+        return ()
+    events = (recipe.events,) if recipe.cell.kind == "event_embedded_gru" else ()
+    pruned = recipe.prune.sparsity > 0 and (model == "quantized" or recipe.prune.stage == "float")
+    return (*events, recipe.prune) if pruned else events
 
 
 def make_models(
@@ -215,7 +219,7 @@ def make_artefact(
     Raises:
         UsageError: Features or float model are missing: the message says what makes them.
     """
-    parts = (recipe.train, recipe.cell, recipe.quantize, *_events(recipe, "quantized"))
+    parts = (recipe.train, recipe.cell, recipe.quantize, *_sparsity(recipe, "quantized"))
     title = f"quantized {CELL_NAMES[recipe.cell.kind]}"
     inputs = {
         "features": file_sha256(ws.path(FEATURES)),
@@ -249,8 +253,11 @@ def _write_artefact(recipe: Recipe, ws: Workspace, pending: Pending, trained: Tr
         "test_accuracy": trained.test_accuracy,
         "validation_accuracy": trained.validation_accuracy,
     }
+    model = load_float_model(pending.part / QUANTIZED)
+    if pruned := model.pruned:
+        provenance["pruned"] = ", ".join(f"{layer} {n} of {of}" for layer, (n, of) in pruned.items())
     artefact = quantize(
-        load_float_model(pending.part / QUANTIZED),
+        model,
         features.frontend,
         features.labels,
         recipe.quantize,

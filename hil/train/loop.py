@@ -17,8 +17,10 @@ from hil.errors import UsageError
 from hil.features import FeatureSet
 from hil.fixed import Q15_ONE
 from hil.float_model import Epoch
+from hil.prune_recipe import PruneRecipe
 from hil.train.augment import Augmentation
 from hil.train.events import EventTarget
+from hil.train.prune import Pruning
 
 Progress = Callable[[int, int, str], None]
 """Called with updates done, updates in all, and a line of text."""
@@ -43,6 +45,7 @@ class Plan:
         logit_scale, label_smoothing, dropout, average, patience, keep: As in `TrainRecipe`.
         refit_epochs: As in `QuantizeRecipe`; 0: there are no row scales.
         events: What event layers are held to.
+        prune: Which weights are pruned; None: none, but what is 0 stays so.
     """
 
     name: str
@@ -58,6 +61,12 @@ class Plan:
     keep: Literal["best", "last"] = "best"
     refit_epochs: int = 0
     events: EventTarget | None = None
+    prune: PruneRecipe | None = None
+
+    @property
+    def first_kept(self) -> int:
+        """The first epoch whose row scales and zeros are the final ones."""
+        return max(self.refit_epochs, self.prune.final_epoch(self.epochs) if self.prune else 0)
 
 
 @dataclass(frozen=True)
@@ -156,6 +165,7 @@ class Training:
         self._generator = torch.Generator().manual_seed(plan.seed)
         self._optimizer = torch.optim.Adam(network.parameters(), lr=plan.learning_rate, fused=False, foreach=True)
         self._updates = math.ceil(len(self._y) / plan.batch)
+        self._pruning = Pruning(network, plan.prune)
         self._averaged = _parameters(network)
         self._kept = _parameters(network)
         self._best, self._best_epoch = (-1.0, 0.0), 0
@@ -207,6 +217,7 @@ class Training:
             for name in ("parameter", "averaged", "kept", "first", "second")
         }
         _restore(self.network, listed["parameter"])
+        self._pruning.read()
         self._averaged, self._kept = listed["averaged"], listed["kept"]
         step = float(len(state.curve) * self._updates)
         moments = zip(self.network.parameters(), listed["first"], listed["second"], strict=True)
@@ -237,7 +248,7 @@ class Training:
         accuracy, validation_loss = self._score(candidate, validation)
         self.curve = (*self.curve, Epoch(epoch, loss_sum / len(self._y), correct / len(self._y), accuracy))
         better = self.plan.keep == "last" or (accuracy, -validation_loss) > self._best
-        if epoch >= self.plan.refit_epochs and better:
+        if epoch >= self.plan.first_kept and better:
             self._best, self._best_epoch = (accuracy, -validation_loss), epoch
             self._kept = [t.clone() for t in candidate]
         return validation_loss
@@ -247,6 +258,7 @@ class Training:
         plan, network, y = self.plan, self.network, self._y[chosen]
         over = number / (plan.epochs * self._updates)
         _set_rate(self._optimizer, plan.learning_rate * _cosine(over))
+        self._pruning.advance((number + 1) / (plan.epochs * self._updates))
         logits, rates = network.run(self._augmentation(self._x[chosen], self._generator), self._dropped(len(y)))
         loss = torch.nn.functional.cross_entropy(
             logits * plan.logit_scale, y, self.weights.to(logits.dtype), label_smoothing=plan.label_smoothing
@@ -261,10 +273,12 @@ class Training:
         torch.nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_NORM)
         self._optimizer.step()
         network.clamp_()
+        self._pruning.keep(list(network.parameters()))
         if plan.average:
             with torch.no_grad():
                 for mean, parameter in zip(self._averaged, network.parameters(), strict=True):
                     mean.lerp_(parameter, 1 - plan.average)
+            self._pruning.keep(self._averaged)
         return value, int((logits.detach().argmax(1) == y).sum())
 
     def _dropped(self, count: int) -> Tensor | None:
@@ -291,7 +305,7 @@ class Training:
         return f"{head}, validation {self.curve[-1].validation_accuracy:.1%}" if self.curve else head
 
     def _patience_is_over(self) -> bool:
-        return 0 < self.plan.patience <= len(self.curve) - max(self._best_epoch, self.plan.refit_epochs)
+        return 0 < self.plan.patience <= len(self.curve) - max(self._best_epoch, self.plan.first_kept)
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

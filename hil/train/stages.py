@@ -24,6 +24,7 @@ from hil.cells import (
 from hil.errors import UsageError
 from hil.features import FeatureSet
 from hil.float_model import CELL_NAMES, Epoch, FloatModel, Kind
+from hil.prune_recipe import PruneRecipe
 from hil.quant import fit_exponents, quantization_settings
 from hil.recipe import Recipe
 from hil.train.augment import augmentation_for
@@ -215,7 +216,18 @@ def _float_plan(recipe: Recipe, kind: Kind) -> Plan:
         patience=t.patience,
         keep=t.keep,
         events=EventTarget(recipe.events, ramped=True),
+        prune=None if gru else _prune(recipe, "float"),
     )
+
+
+def _prune(recipe: Recipe, stage: str) -> PruneRecipe | None:
+    """What of pruning belongs to a stage."""
+    wanted = recipe.prune
+    if not wanted.sparsity or wanted.stage != stage:
+        return None
+    if stage == "quantized" and not recipe.quantize.epochs:
+        raise UsageError("prune: with quantize.epochs = 0 there is no epoch to prune in: set prune.stage = 'float'")
+    return wanted
 
 
 def _readout_shift(recipe: Recipe, kind: Kind, steps: int) -> int:
@@ -240,6 +252,7 @@ def _quantized_plan(recipe: Recipe, kind: Kind) -> Plan:
         keep=t.keep,
         refit_epochs=q.refit_epochs,
         events=EventTarget(recipe.events, ramped=False),
+        prune=_prune(recipe, "quantized"),
     )
 
 
