@@ -20,11 +20,11 @@ from hil.errors import DeviceRefusal, UsageError
 from hil.experiment.listen import listening_of, run_clips, run_stream, whole_window
 from hil.experiment.progress import Quiet
 from hil.experiment.sound_bench import bench_link
-from hil.features import extract
+from hil.features import FeatureStream, extract
 from hil.firmware import compile_firmware, find_compiler
 from hil.link.audio import echo_stream, listen
 from hil.link.schema import Kind
-from hil.quant import listen_twin, run_twin
+from hil.quant import ListenTwin, listen_twin, run_twin
 from hil.recipe import StreamRecipe
 from hil.rig import load_rig, load_rig_file
 from hil.trace import Listening
@@ -138,6 +138,54 @@ def test_pieces_of_any_size_give_the_same(host_device):
         [d for part in listen(host_device, x, STREAMS[1]) for d in part.decisions] for x in (samples, iter(pieces))
     )
     assert whole == cut
+
+
+@pytest.mark.parametrize("mean_shift", [0, 4])
+@pytest.mark.parametrize("listening", [*STREAMS, Listening(4, 6)], ids=str)
+def test_the_twin_in_pieces_equals_the_twin_at_once(listening, mean_shift):
+    """Vectors and decisions do not depend on how a stream is cut: single samples, no samples, many windows at once."""
+    fe = dataclasses.replace(ARTEFACT.frontend, mean_shift=mean_shift, frames=69)
+    samples, cuts = sound(), [0, 1, 1, 2, 255, 256, 257, 700, 4000, 4001, 9000]
+    whole, _ = extract(samples, fe)
+    stream, twin = FeatureStream(fe), ListenTwin(ARTEFACT, listening)
+    vectors = [stream.feed(samples[a:b]) for a, b in itertools.pairwise(cuts)]
+
+    assert np.array_equal(np.concatenate(vectors), whole)
+    assert stream.vectors == len(whole) == 69
+    decisions = [decision for part in vectors for decision in twin.feed(part)]
+    assert decisions == listen_twin(ARTEFACT, whole, listening)
+    assert len(decisions) >= 2
+
+
+def test_frames_with_sound_between_them_in_pieces():
+    """A hop longer than the window: what lies between two frames is left out, wherever the pieces are cut."""
+    fe = dataclasses.replace(ARTEFACT.frontend, hop=400, frames=22)
+    samples = sound()
+    for size in (1, 100, 399, 401, 9000):
+        stream = FeatureStream(fe)
+        vectors = [stream.feed(samples[at : at + size]) for at in range(0, samples.size, size)]
+        assert np.array_equal(np.concatenate(vectors), extract(samples, fe)[0])
+
+
+def test_sound_that_is_not_there_yet(chip_rig):
+    """Empty pieces let the answers be read; decisions are the same; the chip's busy time grows by what it computes."""
+    samples = sound()
+
+    def pieces():
+        for at in range(0, 9000, 100):
+            yield samples[at : at + 100]
+            yield samples[:0]
+
+    parts = list(listen(chip_rig, pieces(), STREAMS[1], detail=True))
+    assert [d for p in parts for d in p.decisions] == [
+        d for p in listen(chip_rig, samples, STREAMS[1]) for d in p.decisions
+    ]
+    assert parts[-1].samples == 9000
+    busy = np.diff([0, *(part.busy_us for part in parts)])
+    made = np.diff([0, *(part.frames for part in parts)]) > 0
+    assert (busy[made] > 1000).all()  # a frame's front end alone takes 1.2 ms
+    assert (busy[~made] == 0).all()
+    assert busy.sum() < 9000 / 8000 * 1e6
 
 
 @pytest.mark.parametrize(

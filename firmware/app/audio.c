@@ -1,6 +1,7 @@
 #include "audio.h"
 
 #include "model.h"
+#include "port/port.h"
 #include "session.h"
 
 /* Where the samples of a PCM request begin, in int16. */
@@ -105,8 +106,9 @@ void audio_listen(struct session *session)
 }
 
 /* Run the window that ends with the newest vector from zeroed states. */
-static void run_window(const struct audio *audio)
+static void run_window(struct audio *audio)
 {
+    const uint32_t began_us = port_uptime_us();
     uint32_t place = audio->vectors % audio->frames; /* of the oldest */
 
     model_reset();
@@ -114,6 +116,16 @@ static void run_window(const struct audio *audio)
         model_step(model_audio->vectors_q15 + place * stride());
         place = place + 1u == audio->frames ? 0u : place + 1u;
     }
+    audio->busy_us += port_uptime_us() - began_us;
+}
+
+/* Advance carried states by the newest vector. */
+static void run_step(struct audio *audio, const int16_t *x)
+{
+    const uint32_t began_us = port_uptime_us();
+
+    model_step(x);
+    audio->busy_us += port_uptime_us() - began_us;
 }
 
 /* Keep the sums of the hop that ends, and put those of the last hops together for the output layers. */
@@ -189,8 +201,10 @@ static void decide(struct session *session)
     uint8_t *body = answers_frame(&session->answers, LINK_DECISION, bytes);
     int32_t *logits = model_audio->logits_q15;
 
+    const uint32_t began_us = port_uptime_us();
     model_output(logits);
     const struct verdict verdict = smooth(audio, logits);
+    audio->busy_us += port_uptime_us() - began_us;
     link_decision_put_index(body, audio->decisions);
     link_decision_put_frame(body, audio->vectors - 1u);
     link_decision_put_label(body, verdict.label);
@@ -223,14 +237,16 @@ static uint32_t take_frame(struct session *session)
     int16_t *x = model_audio->vectors_q15 + place * stride();
     uint32_t parts = 0;
 
+    const uint32_t began_us = port_uptime_us();
     audio->clipped += frontend_frame(model_audio->frontend, model_audio->samples, model_audio->work, x);
+    audio->busy_us += port_uptime_us() - began_us;
     if (audio->detail) {
         send_vector(session, x);
         parts++;
     }
     audio->vectors++;
     if (audio->carry) {
-        model_step(x);
+        run_step(audio, x);
         if (audio->vectors % audio->hop == 0) {
             gather_hops(audio);
             if (audio->vectors / audio->hop >= hops_of(audio)) {
@@ -300,6 +316,7 @@ void audio_pcm(struct session *session)
         link_heard_put_samples(body, audio->samples);
         link_heard_put_frames(body, audio->vectors);
         link_heard_put_clipped(body, audio->clipped);
+        link_heard_put_busy_us(body, audio->busy_us);
         link_heard_put_parts(body, (uint16_t)parts);
         link_heard_put_reserved(body, 0);
         answers_send(&session->answers, true);

@@ -26,6 +26,7 @@ struct audio {
     uint32_t vectors;      /* made since LISTEN */
     uint32_t decisions;
     uint32_t clipped;
+    uint32_t busy_us;      /* in front end and network since LISTEN, modulo 2^32 */
     uint8_t held;          /* decisions still without a trigger */
 };
 

@@ -805,7 +805,7 @@ static inline void link_listening_put_hop(uint8_t *body, uint16_t value)
 }
 
 /* HEARD */
-#define LINK_HEARD_BYTES 16u
+#define LINK_HEARD_BYTES 20u
 /* taken since LISTEN */
 static inline uint32_t link_heard_get_samples(const uint8_t *body)
 {
@@ -833,23 +833,32 @@ static inline void link_heard_put_clipped(uint8_t *body, uint32_t value)
 {
     link_put_u32(body + 8, value);
 }
+/* spent in front end and network since LISTEN, by the device's clock, modulo 2**32 */
+static inline uint32_t link_heard_get_busy_us(const uint8_t *body)
+{
+    return link_get_u32(body + 12);
+}
+static inline void link_heard_put_busy_us(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 12, value);
+}
 /* FEATURE and DECISION frames of this answer, before this frame */
 static inline uint16_t link_heard_get_parts(const uint8_t *body)
 {
-    return link_get_u16(body + 12);
+    return link_get_u16(body + 16);
 }
 static inline void link_heard_put_parts(uint8_t *body, uint16_t value)
 {
-    link_put_u16(body + 12, value);
+    link_put_u16(body + 16, value);
 }
 /* 0 */
 static inline uint16_t link_heard_get_reserved(const uint8_t *body)
 {
-    return link_get_u16(body + 14);
+    return link_get_u16(body + 18);
 }
 static inline void link_heard_put_reserved(uint8_t *body, uint16_t value)
 {
-    link_put_u16(body + 14, value);
+    link_put_u16(body + 18, value);
 }
 
 /* FEATURE */

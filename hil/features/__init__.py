@@ -22,7 +22,7 @@ from hil.features.tables import fft_points, mel_bands
 from hil.fixed import INT16_MAX, INT16_MIN, saturate_int16
 from hil.recipe import FeatureRecipe
 
-__all__ = ["FeatureSet", "centred", "extract", "extract_set", "fit_frontend", "frame_count"]
+__all__ = ["FeatureSet", "FeatureStream", "centred", "extract", "extract_set", "fit_frontend", "frame_count"]
 
 Progress = Callable[[int, int], None]
 
@@ -139,16 +139,69 @@ def centred(raw: npt.NDArray[np.int16], frontend: FrontEnd) -> npt.NDArray[np.in
     Twin:
         ``centre`` of firmware/frontend/frontend.c.
     """
+    if frontend.mean_shift == 0:
+        return raw.astype(np.int32) - frontend.offset
+    return _centred_from(raw, frontend.mean_shift, _first_mean(frontend, raw[..., 0, :].shape))
+
+
+def _first_mean(frontend: FrontEnd, shape: tuple[int, ...]) -> npt.NDArray[np.int32]:
+    means: npt.NDArray[np.int32] = np.broadcast_to(frontend.offset.astype(np.int32) << MEAN_BITS, shape).copy()
+    return means
+
+
+def _centred_from(raw: npt.NDArray[np.int16], k: int, mean_q18: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    """[..., T, F] against running means [..., F], which are moved along."""
     wide = raw.astype(np.int32)
-    k = frontend.mean_shift
-    if k == 0:
-        return wide - frontend.offset
     out = np.empty_like(wide)
-    mean_q18 = np.broadcast_to(frontend.offset.astype(np.int32) << MEAN_BITS, wide[..., 0, :].shape).copy()
     for t in range(wide.shape[-2]):
         out[..., t, :] = wide[..., t, :] - ((mean_q18 + (1 << MEAN_BITS >> 1)) >> MEAN_BITS)
         mean_q18 += ((wide[..., t, :] << MEAN_BITS) - mean_q18 + (1 << (k - 1))) >> k
     return out
+
+
+class FeatureStream:
+    """
+    `extract` for sound that comes in pieces, from LISTEN on: the same vectors, whatever the pieces.
+
+    Attributes:
+        vectors: Made so far.
+    """
+
+    def __init__(self, frontend: FrontEnd) -> None:
+        self.vectors = 0
+        self._frontend = frontend
+        self._rest = np.zeros(0, np.int16)
+        self._skip = 0  # samples between two frames, where the hop is longer than the window
+        self._mean_q18 = _first_mean(frontend, frontend.offset.shape)
+
+    def feed(self, samples: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
+        """
+        The vectors that these samples complete.
+
+        Args:
+            samples: [N] int16, those that follow the ones before.
+
+        Returns:
+            [n, F] int16, Q15.
+
+        Twin:
+            ``take_samples`` of firmware/app/audio.c.
+        """
+        fe = self._frontend
+        skipped = min(self._skip, samples.size)
+        self._skip -= skipped
+        rest = np.concatenate([self._rest, samples[skipped:]])
+        count = (rest.size - fe.window) // fe.hop + 1 if rest.size >= fe.window else 0
+        if count == 0:
+            self._rest = rest
+            return np.zeros((0, fe.features), np.int16)
+        raw, _ = _raw(np.lib.stride_tricks.sliding_window_view(rest, fe.window)[:: fe.hop][:count], fe)
+        self._skip = max(0, count * fe.hop - rest.size)
+        self._rest = rest[count * fe.hop :]
+        self.vectors += count
+        k = fe.mean_shift
+        wide = _centred_from(raw, k, self._mean_q18) if k else raw.astype(np.int32) - fe.offset
+        return saturate_int16(wide.astype(np.int64) << fe.gain_shift)[0]
 
 
 def extract_set(clips: Sequence[Clip], frontend: FrontEnd, *, progress: Progress | None = None) -> FeatureSet:

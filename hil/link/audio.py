@@ -11,7 +11,7 @@ import numpy.typing as npt
 from hil.errors import ProtocolError
 from hil.link.codec import Frame
 from hil.link.device import Device
-from hil.link.schema import Kind, Listen
+from hil.link.schema import WINDOW, Kind, Listen
 from hil.link.window import ask_window
 from hil.trace import Decision, Listening
 
@@ -23,6 +23,7 @@ class Heard:
 
     Attributes:
         samples, frames, clipped: Taken, made and clipped since the stream began.
+        busy_us: Spent in front end and network since the stream began, by the device's clock, modulo 2**32.
         features: [n, D] int16, Q15, the vectors that it completed, if they were asked for.
         decisions: Those that it completed.
     """
@@ -30,6 +31,7 @@ class Heard:
     samples: int
     frames: int
     clipped: int
+    busy_us: int
     features: npt.NDArray[np.int16]
     decisions: tuple[Decision, ...]
 
@@ -40,15 +42,17 @@ def listen(
     listening: Listening,
     *,
     detail: bool = False,
+    window: int = WINDOW,
 ) -> Iterator[Heard]:
     """
     Begin a stream and send sound, several frames at a time; yields what each gave.
 
     Args:
         device: HELLO has been said.
-        samples: [N] int16, or pieces of it as they come.
+        samples: [N] int16, or pieces of it as they come; an empty piece: there is none yet, ask again.
         listening: How it is decided.
         detail: Ask for the feature vectors.
+        window: Frames under way at once, at most.
 
     Raises:
         DeviceRefusal: The firmware has no front end, or not the room for such a window.
@@ -69,7 +73,7 @@ def listen(
     )
     pieces = [samples] if isinstance(samples, np.ndarray) else samples
     bodies = _bodies(pieces, int(begun["max_samples"]))
-    for parts in ask_window(device.conversation, Kind.PCM, bodies, Kind.HEARD):
+    for parts in ask_window(device.conversation, Kind.PCM, bodies, Kind.HEARD, window):
         yield _heard(device, parts)
 
 
@@ -95,9 +99,11 @@ def echo_stream(device: Device, data: Iterable[bytes]) -> int:
     return total
 
 
-def _bodies(pieces: Iterable[npt.NDArray[np.int16]], most: int) -> Iterator[dict[str, object]]:
+def _bodies(pieces: Iterable[npt.NDArray[np.int16]], most: int) -> Iterator[dict[str, object] | None]:
     first = 0
     for piece in pieces:
+        if not len(piece):
+            yield None
         for start in range(0, len(piece), most):
             x = piece[start : start + most]
             yield {"first": first % (1 << 32), "x": x}
@@ -116,6 +122,7 @@ def _heard(device: Device, parts: list[Frame]) -> Heard:
         values["samples"],
         values["frames"],
         values["clipped"],
+        values["busy_us"],
         np.array(vectors, np.int16) if vectors else np.zeros((0, 0), np.int16),
         tuple(
             Decision(v["index"], v["frame"], v["label"], bool(v["triggered"]), v["margin"], tuple(v["logits"].tolist()))

@@ -258,6 +258,7 @@ BODIES: dict[Kind, tuple[Field, ...]] = {
         _f("samples", "u32", "taken since LISTEN"),
         _f("frames", "u32", "feature vectors since LISTEN"),
         _f("clipped", "u32", "feature values clipped since LISTEN"),
+        _f("busy_us", "u32", "spent in front end and network since LISTEN, by the device's clock, modulo 2**32"),
         _f("parts", "u16", "FEATURE and DECISION frames of this answer, before this frame"),
         _f("reserved", "u16", "0"),
     ),

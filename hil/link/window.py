@@ -24,8 +24,11 @@ class _UnderWay:
     whole: bool = False
 
 
+_END: Any = object()
+
+
 def ask_window(
-    talk: Conversation, kind: Kind, bodies: Iterable[dict[str, Any]], want: Kind, window: int = WINDOW
+    talk: Conversation, kind: Kind, bodies: Iterable[dict[str, Any] | None], want: Kind, window: int = WINDOW
 ) -> Iterator[list[Frame]]:
     """
     Send requests of one kind, at most ``window`` of them without an answer, and yield the answers in their order.
@@ -36,7 +39,7 @@ def ask_window(
     Args:
         talk: HELLO has been said.
         kind: Of the requests; the device must allow `Flag.STREAM` for it.
-        bodies: Fields of each request, taken as they can be sent.
+        bodies: Fields of each request, taken as they can be sent; None: there is none yet, so answers are read first.
         want: Kind of the answer's last frame.
         window: At most `hil.link.schema.WINDOW`.
 
@@ -48,9 +51,9 @@ def ask_window(
     source, under_way, more = iter(bodies), dict[int, _UnderWay](), True
     while more or under_way:
         while more and len(under_way) < window:
-            body = next(source, None)
-            if body is None:
-                more = False
+            body = next(source, _END)
+            more = body is not _END
+            if body is _END or body is None:
                 break
             request = replace(talk.request(kind, **body), flags=Flag.LAST | Flag.STREAM)
             under_way[request.seq] = _UnderWay(request, time.monotonic() + talk.timeout_s)

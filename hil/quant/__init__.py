@@ -10,13 +10,14 @@ from hil.quant.kernels import (
     row_sums_q17,
     sent_inputs,
 )
-from hil.quant.listen import listen_twin
+from hil.quant.listen import ListenTwin, listen_twin
 from hil.quant.paper import softsign_division_q15, truncated_dot_q15
 from hil.quant.quantize import fit_exponents, quantization_settings, quantize, quantize_rows
 from hil.quant.twin import MAX_STEPS, run_twin, run_twin_batch, run_twins
 
 __all__ = [
     "MAX_STEPS",
+    "ListenTwin",
     "dense",
     "embedded_gru_step",
     "event_embedded_gru_step",
