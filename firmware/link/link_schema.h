@@ -37,6 +37,9 @@ enum link_kind { /* frame types; answers have the top bit set */
     LINK_CRASH = 0x0B,
     LINK_LISTEN = 0x0C,
     LINK_PCM = 0x0D,
+    LINK_CAPTURE = 0x0E,
+    LINK_RESEND = 0x0F,
+    LINK_STOP = 0x10,
     LINK_IS_HELLO = 0x81,
     LINK_ACK = 0x82,
     LINK_STEP = 0x83,
@@ -49,7 +52,13 @@ enum link_kind { /* frame types; answers have the top bit set */
     LINK_HEARD = 0x8A,
     LINK_FEATURE = 0x8B,
     LINK_DECISION = 0x8C,
+    LINK_CAPTURING = 0x8D,
+    LINK_STOPPED = 0x8E,
     LINK_BOOT = 0x90,
+    LINK_META = 0x91,
+    LINK_SOUND = 0x92,
+    LINK_VECTOR = 0x93,
+    LINK_VERDICT = 0x94,
     LINK_ERROR = 0xE0,
     LINK_FAULT = 0xF0,
 };
@@ -81,6 +90,24 @@ enum link_detail { /* what STEP frames carry, as BEGIN says */
 enum link_listen { /* bits of a LISTEN request's flags */
     LINK_LISTEN_CARRY = 0x01,
     LINK_LISTEN_DETAIL = 0x02,
+};
+
+enum link_content { /* bits of a CAPTURE request's content */
+    LINK_CONTENT_SOUND = 0x01,
+    LINK_CONTENT_FEATURES = 0x02,
+    LINK_CONTENT_DECISIONS = 0x04,
+};
+
+enum link_trigger { /* trigger of a CAPTURE request */
+    LINK_TRIGGER_ALL = 0x00,
+    LINK_TRIGGER_DETECTIONS = 0x01,
+};
+
+enum link_microphone { /* where samples come from */
+    LINK_MICROPHONE_NONE = 0x00,
+    LINK_MICROPHONE_ADC = 0x01,
+    LINK_MICROPHONE_I2S = 0x02,
+    LINK_MICROPHONE_BUFFER = 0x03,
 };
 
 enum link_crash { /* how of a CRASH request */
@@ -417,6 +444,150 @@ static inline void link_pcm_put_first(uint8_t *body, uint32_t value)
     link_put_u32(body, value);
 }
 #define LINK_PCM_X_AT 4u /* i16[rest]: samples */
+
+/* CAPTURE */
+#define LINK_CAPTURE_BYTES 28u
+/* number chosen by the host, repeated in META */
+static inline uint32_t link_capture_get_sequence(const uint8_t *body)
+{
+    return link_get_u32(body);
+}
+static inline void link_capture_put_sequence(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body, value);
+}
+/* feature vectors of a window; 0: no features and no decisions are made */
+static inline uint16_t link_capture_get_frames(const uint8_t *body)
+{
+    return link_get_u16(body + 4);
+}
+static inline void link_capture_put_frames(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body + 4, value);
+}
+/* feature vectors from one decision to the next */
+static inline uint16_t link_capture_get_hop(const uint8_t *body)
+{
+    return link_get_u16(body + 6);
+}
+static inline void link_capture_put_hop(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body + 6, value);
+}
+/* bit set of Listen, without DETAIL */
+static inline uint8_t link_capture_get_flags(const uint8_t *body)
+{
+    return link_get_u8(body + 8);
+}
+static inline void link_capture_put_flags(uint8_t *body, uint8_t value)
+{
+    link_put_u8(body + 8, value);
+}
+/* as in LISTEN */
+static inline uint8_t link_capture_get_smooth_log2(const uint8_t *body)
+{
+    return link_get_u8(body + 9);
+}
+static inline void link_capture_put_smooth_log2(uint8_t *body, uint8_t value)
+{
+    link_put_u8(body + 9, value);
+}
+/* as in LISTEN */
+static inline uint8_t link_capture_get_hold(const uint8_t *body)
+{
+    return link_get_u8(body + 10);
+}
+static inline void link_capture_put_hold(uint8_t *body, uint8_t value)
+{
+    link_put_u8(body + 10, value);
+}
+/* bit set of Content */
+static inline uint8_t link_capture_get_content(const uint8_t *body)
+{
+    return link_get_u8(body + 11);
+}
+static inline void link_capture_put_content(uint8_t *body, uint8_t value)
+{
+    link_put_u8(body + 11, value);
+}
+/* as in LISTEN */
+static inline uint32_t link_capture_get_margin(const uint8_t *body)
+{
+    return link_get_u32(body + 12);
+}
+static inline void link_capture_put_margin(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 12, value);
+}
+/* as in LISTEN */
+static inline uint32_t link_capture_get_quiet(const uint8_t *body)
+{
+    return link_get_u32(body + 16);
+}
+static inline void link_capture_put_quiet(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 16, value);
+}
+/* one of Trigger */
+static inline uint8_t link_capture_get_trigger(const uint8_t *body)
+{
+    return link_get_u8(body + 20);
+}
+static inline void link_capture_put_trigger(uint8_t *body, uint8_t value)
+{
+    link_put_u8(body + 20, value);
+}
+/* 0 */
+static inline uint8_t link_capture_get_reserved(const uint8_t *body)
+{
+    return link_get_u8(body + 21);
+}
+static inline void link_capture_put_reserved(uint8_t *body, uint8_t value)
+{
+    link_put_u8(body + 21, value);
+}
+/* with DETECTIONS: samples sent before the detecting window's last one, at most ring */
+static inline uint16_t link_capture_get_before(const uint8_t *body)
+{
+    return link_get_u16(body + 22);
+}
+static inline void link_capture_put_before(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body + 22, value);
+}
+/* with DETECTIONS: samples sent behind it */
+static inline uint32_t link_capture_get_after(const uint8_t *body)
+{
+    return link_get_u32(body + 24);
+}
+static inline void link_capture_put_after(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 24, value);
+}
+
+/* RESEND */
+#define LINK_RESEND_BYTES 6u
+/* index of the first sample, as in SOUND */
+static inline uint32_t link_resend_get_first(const uint8_t *body)
+{
+    return link_get_u32(body);
+}
+static inline void link_resend_put_first(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body, value);
+}
+/* samples, at most max_samples */
+static inline uint16_t link_resend_get_count(const uint8_t *body)
+{
+    return link_get_u16(body + 4);
+}
+static inline void link_resend_put_count(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body + 4, value);
+}
+
+/* STOP */
+#define LINK_STOP_BYTES 0u
 
 /* IS_HELLO */
 #define LINK_IS_HELLO_BYTES 100u
@@ -932,6 +1103,210 @@ static inline void link_decision_put_margin(uint8_t *body, uint32_t value)
 }
 #define LINK_DECISION_LOGITS_AT 16u /* i32[rest]: [O] Q15, of this window alone */
 
+/* CAPTURING */
+#define LINK_CAPTURING_BYTES 24u
+/* nominal samples a second */
+static inline uint32_t link_capturing_get_rate(const uint8_t *body)
+{
+    return link_get_u32(body);
+}
+static inline void link_capturing_put_rate(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body, value);
+}
+/* samples a second that the device's clock makes, times 1000 */
+static inline uint32_t link_capturing_get_rate_millihertz(const uint8_t *body)
+{
+    return link_get_u32(body + 4);
+}
+static inline void link_capturing_put_rate_millihertz(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 4, value);
+}
+/* one of Microphone */
+static inline uint8_t link_capturing_get_microphone(const uint8_t *body)
+{
+    return link_get_u8(body + 8);
+}
+static inline void link_capturing_put_microphone(uint8_t *body, uint8_t value)
+{
+    link_put_u8(body + 8, value);
+}
+/* conversions that make one sample; 1 for I2S */
+static inline uint8_t link_capturing_get_oversampling(const uint8_t *body)
+{
+    return link_get_u8(body + 9);
+}
+static inline void link_capturing_put_oversampling(uint8_t *body, uint8_t value)
+{
+    link_put_u8(body + 9, value);
+}
+/* samples that the DMA writes from one interrupt to the next */
+static inline uint16_t link_capturing_get_block(const uint8_t *body)
+{
+    return link_get_u16(body + 10);
+}
+static inline void link_capturing_put_block(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body + 10, value);
+}
+/* samples that the device keeps: for RESEND, and for what goes before a detection */
+static inline uint16_t link_capturing_get_ring(const uint8_t *body)
+{
+    return link_get_u16(body + 12);
+}
+static inline void link_capturing_put_ring(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body + 12, value);
+}
+/* most samples of a SOUND frame */
+static inline uint16_t link_capturing_get_max_samples(const uint8_t *body)
+{
+    return link_get_u16(body + 14);
+}
+static inline void link_capturing_put_max_samples(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body + 14, value);
+}
+/* samples of a frame of features, 0 without a front end */
+static inline uint16_t link_capturing_get_window(const uint8_t *body)
+{
+    return link_get_u16(body + 16);
+}
+static inline void link_capturing_put_window(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body + 16, value);
+}
+/* samples from one frame of features to the next */
+static inline uint16_t link_capturing_get_hop(const uint8_t *body)
+{
+    return link_get_u16(body + 18);
+}
+static inline void link_capturing_put_hop(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body + 18, value);
+}
+/* most feature vectors of a window */
+static inline uint16_t link_capturing_get_frames(const uint8_t *body)
+{
+    return link_get_u16(body + 20);
+}
+static inline void link_capturing_put_frames(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body + 20, value);
+}
+/* supply voltage in millivolts, 0: not measured */
+static inline uint16_t link_capturing_get_supply_mv(const uint8_t *body)
+{
+    return link_get_u16(body + 22);
+}
+static inline void link_capturing_put_supply_mv(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body + 22, value);
+}
+
+/* STOPPED */
+#define LINK_STOPPED_BYTES 36u
+/* unsolicited frames sent since CAPTURE: of the next one, had there been one */
+static inline uint32_t link_stopped_get_number(const uint8_t *body)
+{
+    return link_get_u32(body);
+}
+static inline void link_stopped_put_number(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body, value);
+}
+/* sampled since CAPTURE, the lost ones included */
+static inline uint32_t link_stopped_get_samples(const uint8_t *body)
+{
+    return link_get_u32(body + 4);
+}
+static inline void link_stopped_put_samples(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 4, value);
+}
+/* of these never taken, because the device was late */
+static inline uint32_t link_stopped_get_lost(const uint8_t *body)
+{
+    return link_get_u32(body + 8);
+}
+static inline void link_stopped_put_lost(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 8, value);
+}
+/* of these taken and not sent, because the line had no room */
+static inline uint32_t link_stopped_get_unsent(const uint8_t *body)
+{
+    return link_get_u32(body + 12);
+}
+static inline void link_stopped_put_unsent(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 12, value);
+}
+/* feature vectors made */
+static inline uint32_t link_stopped_get_frames(const uint8_t *body)
+{
+    return link_get_u32(body + 16);
+}
+static inline void link_stopped_put_frames(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 16, value);
+}
+/* decisions made */
+static inline uint32_t link_stopped_get_decisions(const uint8_t *body)
+{
+    return link_get_u32(body + 20);
+}
+static inline void link_stopped_put_decisions(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 20, value);
+}
+/* feature values clipped */
+static inline uint32_t link_stopped_get_clipped(const uint8_t *body)
+{
+    return link_get_u32(body + 24);
+}
+static inline void link_stopped_put_clipped(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 24, value);
+}
+/* share of the time since CAPTURE that the core slept, 1/1000 */
+static inline uint16_t link_stopped_get_asleep_permille(const uint8_t *body)
+{
+    return link_get_u16(body + 28);
+}
+static inline void link_stopped_put_asleep_permille(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body + 28, value);
+}
+/* share that making features took */
+static inline uint16_t link_stopped_get_features_permille(const uint8_t *body)
+{
+    return link_get_u16(body + 30);
+}
+static inline void link_stopped_put_features_permille(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body + 30, value);
+}
+/* share that the network took */
+static inline uint16_t link_stopped_get_network_permille(const uint8_t *body)
+{
+    return link_get_u16(body + 32);
+}
+static inline void link_stopped_put_network_permille(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body + 32, value);
+}
+/* share that interrupts and the preparation of samples took */
+static inline uint16_t link_stopped_get_sampling_permille(const uint8_t *body)
+{
+    return link_get_u16(body + 34);
+}
+static inline void link_stopped_put_sampling_permille(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body + 34, value);
+}
+
 /* BOOT */
 #define LINK_BOOT_BYTES 4u
 /* PM.RCAUSE */
@@ -943,6 +1318,429 @@ static inline void link_boot_put_reset_cause(uint8_t *body, uint32_t value)
 {
     link_put_u32(body, value);
 }
+
+/* META */
+#define LINK_META_BYTES 132u
+/* of the unsolicited frame since CAPTURE, as in SOUND */
+static inline uint32_t link_meta_get_number(const uint8_t *body)
+{
+    return link_get_u32(body);
+}
+static inline void link_meta_put_number(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body, value);
+}
+/* as in CAPTURE */
+static inline uint32_t link_meta_get_sequence(const uint8_t *body)
+{
+    return link_get_u32(body + 4);
+}
+static inline void link_meta_put_sequence(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 4, value);
+}
+/* device time since reset, microseconds, low word */
+static inline uint32_t link_meta_get_time_us_low(const uint8_t *body)
+{
+    return link_get_u32(body + 8);
+}
+static inline void link_meta_put_time_us_low(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 8, value);
+}
+/* high word */
+static inline uint32_t link_meta_get_time_us_high(const uint8_t *body)
+{
+    return link_get_u32(body + 12);
+}
+static inline void link_meta_put_time_us_high(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 12, value);
+}
+/* sampled up to that time since CAPTURE, the lost ones included */
+static inline uint32_t link_meta_get_samples(const uint8_t *body)
+{
+    return link_get_u32(body + 16);
+}
+static inline void link_meta_put_samples(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 16, value);
+}
+/* as in STOPPED, so far */
+static inline uint32_t link_meta_get_lost(const uint8_t *body)
+{
+    return link_get_u32(body + 20);
+}
+static inline void link_meta_put_lost(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 20, value);
+}
+/* as in STOPPED, so far */
+static inline uint32_t link_meta_get_unsent(const uint8_t *body)
+{
+    return link_get_u32(body + 24);
+}
+static inline void link_meta_put_unsent(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 24, value);
+}
+/* as in CAPTURING */
+static inline uint32_t link_meta_get_rate(const uint8_t *body)
+{
+    return link_get_u32(body + 28);
+}
+static inline void link_meta_put_rate(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 28, value);
+}
+/* as in CAPTURING */
+static inline uint32_t link_meta_get_rate_millihertz(const uint8_t *body)
+{
+    return link_get_u32(body + 32);
+}
+static inline void link_meta_put_rate_millihertz(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 32, value);
+}
+/* as in CAPTURING */
+static inline uint8_t link_meta_get_microphone(const uint8_t *body)
+{
+    return link_get_u8(body + 36);
+}
+static inline void link_meta_put_microphone(uint8_t *body, uint8_t value)
+{
+    link_put_u8(body + 36, value);
+}
+/* as in CAPTURING */
+static inline uint8_t link_meta_get_oversampling(const uint8_t *body)
+{
+    return link_get_u8(body + 37);
+}
+static inline void link_meta_put_oversampling(uint8_t *body, uint8_t value)
+{
+    link_put_u8(body + 37, value);
+}
+/* as in CAPTURE */
+static inline uint8_t link_meta_get_content(const uint8_t *body)
+{
+    return link_get_u8(body + 38);
+}
+static inline void link_meta_put_content(uint8_t *body, uint8_t value)
+{
+    link_put_u8(body + 38, value);
+}
+/* as in CAPTURE */
+static inline uint8_t link_meta_get_trigger(const uint8_t *body)
+{
+    return link_get_u8(body + 39);
+}
+static inline void link_meta_put_trigger(uint8_t *body, uint8_t value)
+{
+    link_put_u8(body + 39, value);
+}
+/* as in CAPTURING */
+static inline uint16_t link_meta_get_supply_mv(const uint8_t *body)
+{
+    return link_get_u16(body + 40);
+}
+static inline void link_meta_put_supply_mv(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body + 40, value);
+}
+/* share of the time since the META before that the core slept, 1/1000 */
+static inline uint16_t link_meta_get_asleep_permille(const uint8_t *body)
+{
+    return link_get_u16(body + 42);
+}
+static inline void link_meta_put_asleep_permille(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body + 42, value);
+}
+/* as in CAPTURING */
+static inline uint16_t link_meta_get_window(const uint8_t *body)
+{
+    return link_get_u16(body + 44);
+}
+static inline void link_meta_put_window(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body + 44, value);
+}
+/* hop of CAPTURING: samples */
+static inline uint16_t link_meta_get_window_hop(const uint8_t *body)
+{
+    return link_get_u16(body + 46);
+}
+static inline void link_meta_put_window_hop(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body + 46, value);
+}
+/* as in CAPTURE */
+static inline uint16_t link_meta_get_frames(const uint8_t *body)
+{
+    return link_get_u16(body + 48);
+}
+static inline void link_meta_put_frames(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body + 48, value);
+}
+/* as in CAPTURE: feature vectors */
+static inline uint16_t link_meta_get_hop(const uint8_t *body)
+{
+    return link_get_u16(body + 50);
+}
+static inline void link_meta_put_hop(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body + 50, value);
+}
+/* as in CAPTURE */
+static inline uint8_t link_meta_get_flags(const uint8_t *body)
+{
+    return link_get_u8(body + 52);
+}
+static inline void link_meta_put_flags(uint8_t *body, uint8_t value)
+{
+    link_put_u8(body + 52, value);
+}
+/* as in CAPTURE */
+static inline uint8_t link_meta_get_smooth_log2(const uint8_t *body)
+{
+    return link_get_u8(body + 53);
+}
+static inline void link_meta_put_smooth_log2(uint8_t *body, uint8_t value)
+{
+    link_put_u8(body + 53, value);
+}
+/* as in CAPTURE */
+static inline uint8_t link_meta_get_hold(const uint8_t *body)
+{
+    return link_get_u8(body + 54);
+}
+static inline void link_meta_put_hold(uint8_t *body, uint8_t value)
+{
+    link_put_u8(body + 54, value);
+}
+/* 0 */
+static inline uint8_t link_meta_get_reserved(const uint8_t *body)
+{
+    return link_get_u8(body + 55);
+}
+static inline void link_meta_put_reserved(uint8_t *body, uint8_t value)
+{
+    link_put_u8(body + 55, value);
+}
+/* as in CAPTURE */
+static inline uint32_t link_meta_get_margin(const uint8_t *body)
+{
+    return link_get_u32(body + 56);
+}
+static inline void link_meta_put_margin(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 56, value);
+}
+/* as in CAPTURE */
+static inline uint32_t link_meta_get_quiet(const uint8_t *body)
+{
+    return link_get_u32(body + 60);
+}
+static inline void link_meta_put_quiet(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 60, value);
+}
+/* as in IS_HELLO */
+static inline uint32_t link_meta_get_clock_hz(const uint8_t *body)
+{
+    return link_get_u32(body + 64);
+}
+static inline void link_meta_put_clock_hz(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 64, value);
+}
+#define LINK_META_SERIAL_AT 68u /* u32[4]: as in IS_HELLO */
+#define LINK_META_BUILD_ID_AT 84u /* u8[16]: as in IS_HELLO */
+#define LINK_META_ARTEFACT_HASH_AT 100u /* u8[32]: as in IS_HELLO */
+
+/* SOUND */
+#define LINK_SOUND_BYTES 24u
+/* of the unsolicited frame since CAPTURE: one more each; in an answer to RESEND 0xFFFFFFFF */
+static inline uint32_t link_sound_get_number(const uint8_t *body)
+{
+    return link_get_u32(body);
+}
+static inline void link_sound_put_number(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body, value);
+}
+/* device time of the first sample, microseconds modulo 2**32 */
+static inline uint32_t link_sound_get_time_us(const uint8_t *body)
+{
+    return link_get_u32(body + 4);
+}
+static inline void link_sound_put_time_us(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 4, value);
+}
+/* index of the first sample since CAPTURE; every sample counts, sent or not */
+static inline uint32_t link_sound_get_first(const uint8_t *body)
+{
+    return link_get_u32(body + 8);
+}
+static inline void link_sound_put_first(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 8, value);
+}
+/* samples before the first that were never taken, since CAPTURE */
+static inline uint32_t link_sound_get_lost(const uint8_t *body)
+{
+    return link_get_u32(body + 12);
+}
+static inline void link_sound_put_lost(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 12, value);
+}
+/* samples before the first that the line had no room for, since CAPTURE */
+static inline uint32_t link_sound_get_unsent(const uint8_t *body)
+{
+    return link_get_u32(body + 16);
+}
+static inline void link_sound_put_unsent(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 16, value);
+}
+/* with DETECTIONS: number of the stretch that was sent without a pause; else 0 */
+static inline uint16_t link_sound_get_segment(const uint8_t *body)
+{
+    return link_get_u16(body + 20);
+}
+static inline void link_sound_put_segment(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body + 20, value);
+}
+/* supply voltage in millivolts, 0: not measured */
+static inline uint16_t link_sound_get_supply_mv(const uint8_t *body)
+{
+    return link_get_u16(body + 22);
+}
+static inline void link_sound_put_supply_mv(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body + 22, value);
+}
+#define LINK_SOUND_X_AT 24u /* i16[rest]: samples without their constant part */
+
+/* VECTOR */
+#define LINK_VECTOR_BYTES 12u
+/* as in SOUND */
+static inline uint32_t link_vector_get_number(const uint8_t *body)
+{
+    return link_get_u32(body);
+}
+static inline void link_vector_put_number(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body, value);
+}
+/* index of the feature vector since CAPTURE */
+static inline uint32_t link_vector_get_frame(const uint8_t *body)
+{
+    return link_get_u32(body + 4);
+}
+static inline void link_vector_put_frame(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 4, value);
+}
+/* index of the last sample of its frame */
+static inline uint32_t link_vector_get_sample(const uint8_t *body)
+{
+    return link_get_u32(body + 8);
+}
+static inline void link_vector_put_sample(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 8, value);
+}
+#define LINK_VECTOR_X_AT 12u /* i16[rest]: [D] Q15 */
+
+/* VERDICT */
+#define LINK_VERDICT_BYTES 28u
+/* as in SOUND */
+static inline uint32_t link_verdict_get_number(const uint8_t *body)
+{
+    return link_get_u32(body);
+}
+static inline void link_verdict_put_number(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body, value);
+}
+/* of the decision since CAPTURE */
+static inline uint32_t link_verdict_get_index(const uint8_t *body)
+{
+    return link_get_u32(body + 4);
+}
+static inline void link_verdict_put_index(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 4, value);
+}
+/* index of the last feature vector of its window */
+static inline uint32_t link_verdict_get_frame(const uint8_t *body)
+{
+    return link_get_u32(body + 8);
+}
+static inline void link_verdict_put_frame(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 8, value);
+}
+/* index of the last sample of its window */
+static inline uint32_t link_verdict_get_sample(const uint8_t *body)
+{
+    return link_get_u32(body + 12);
+}
+static inline void link_verdict_put_sample(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 12, value);
+}
+/* device time at which it was made, microseconds modulo 2**32 */
+static inline uint32_t link_verdict_get_time_us(const uint8_t *body)
+{
+    return link_get_u32(body + 16);
+}
+static inline void link_verdict_put_time_us(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 16, value);
+}
+/* output with the best average */
+static inline uint8_t link_verdict_get_label(const uint8_t *body)
+{
+    return link_get_u8(body + 20);
+}
+static inline void link_verdict_put_label(uint8_t *body, uint8_t value)
+{
+    link_put_u8(body + 20, value);
+}
+/* 1: a detection */
+static inline uint8_t link_verdict_get_triggered(const uint8_t *body)
+{
+    return link_get_u8(body + 21);
+}
+static inline void link_verdict_put_triggered(uint8_t *body, uint8_t value)
+{
+    link_put_u8(body + 21, value);
+}
+/* 0 */
+static inline uint16_t link_verdict_get_reserved(const uint8_t *body)
+{
+    return link_get_u16(body + 22);
+}
+static inline void link_verdict_put_reserved(uint8_t *body, uint16_t value)
+{
+    link_put_u16(body + 22, value);
+}
+/* Q15, lead of the best average over the second best */
+static inline uint32_t link_verdict_get_margin(const uint8_t *body)
+{
+    return link_get_u32(body + 24);
+}
+static inline void link_verdict_put_margin(uint8_t *body, uint32_t value)
+{
+    link_put_u32(body + 24, value);
+}
+#define LINK_VERDICT_LOGITS_AT 28u /* i32[rest]: [O] Q15, of this window alone */
 
 /* ERROR */
 #define LINK_ERROR_BYTES 8u

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from hil.link import schema
-from hil.link.schema import BODIES, HEADER, Field
+from hil.link.schema import BODIES, HEADER
+from hil.link.schema_field import Field
 from hil.resources import resource
 
 HEADER_FILE = "link/link_schema.h"
@@ -92,6 +93,9 @@ def c_header() -> str:
         _enum("link_error", "LINK_ERROR_", schema.ErrorCode, "code of an ERROR frame"),
         _enum("link_detail", "LINK_DETAIL_", schema.Detail, "what STEP frames carry, as BEGIN says"),
         _enum("link_listen", "LINK_LISTEN_", schema.Listen, "bits of a LISTEN request's flags"),
+        _enum("link_content", "LINK_CONTENT_", schema.Content, "bits of a CAPTURE request's content"),
+        _enum("link_trigger", "LINK_TRIGGER_", schema.Trigger, "trigger of a CAPTURE request"),
+        _enum("link_microphone", "LINK_MICROPHONE_", schema.Microphone, "where samples come from"),
         _enum("link_crash", "LINK_CRASH_", schema.Crash, "how of a CRASH request"),
         _PRIMITIVES,
         _body("header", HEADER),

@@ -19,10 +19,10 @@ from hil.link.schema import (
     HEADER,
     HEADER_BYTES,
     MAX_BODY,
-    Field,
     Flag,
     Kind,
 )
+from hil.link.schema_field import Field
 
 COBS_BLOCK = 254
 """COBS adds one byte for each block of so many bytes, begun or not."""

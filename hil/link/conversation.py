@@ -22,7 +22,7 @@ from hil.errors import (
 )
 from hil.link.codec import Frame, decode_body, encode_body, encode_frame
 from hil.link.receiver import Receiver
-from hil.link.schema import ErrorCode, Flag, Kind
+from hil.link.schema import STREAMED, ErrorCode, Flag, Kind
 
 REPEATS = 3
 """How often a request is sent again before the host gives up."""
@@ -48,6 +48,7 @@ class Conversation:
         frames: The last frames in both directions, oldest first, as ``(">" or "<", frame)``.
         lines: The last lines of text that arrived.
         receiver: Counts what was damaged.
+        streamed: Frames of a capture (META, SOUND, VECTOR, VERDICT) that came while something else was waited for.
         running: A program has said HELLO, so that a BOOT frame is news.
     """
 
@@ -65,6 +66,7 @@ class Conversation:
         self.receiver = Receiver()
         self._port, self._locate, self._on_silence = port, locate, on_silence
         self._arrived: deque[Frame] = deque()
+        self.streamed: deque[Frame] = deque()
         self._tail = b""
         self._bytes = self._frames = 0  # received at this speed; good ones among them
         self._seq = 0
@@ -202,6 +204,8 @@ class Conversation:
                 self._raise_news(frame)
                 if seq is None or (frame.seq == seq and not frame.flags & Flag.UNSOLICITED):
                     return frame
+                if frame.kind in STREAMED:
+                    self.streamed.append(frame)
             if time.monotonic() >= deadline:
                 self._on_silence()
                 waited_s = round(deadline - began, 3)
@@ -210,6 +214,16 @@ class Conversation:
                     raise GarbledLine(self.rig, waiting_for, waited_s, self._tail, count, self._port.baudrate)
                 raise LinkTimeout(self.rig, waiting_for, waited_s, self._tail)
             self._read(waiting_for)
+
+    def poll(self, deadline: float) -> Frame | None:
+        """The next frame of any kind; None if there is none by ``deadline``.  Raises as `next`, but for silence."""
+        while not self._arrived:
+            if time.monotonic() >= deadline:
+                return None
+            self._read("a frame")
+        frame = self._arrived.popleft()
+        self._raise_news(frame)
+        return frame
 
     def _raise_news(self, frame: Frame) -> None:
         """Faults, and a reset that nobody asked for, end whatever is under way."""

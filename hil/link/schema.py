@@ -6,7 +6,10 @@ The link's frames, written once: Python reads this table, `hil.link.c_header` wr
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+
+from hil.link import schema_capture
+from hil.link.schema_field import Field
+from hil.link.schema_field import body_field as _f
 
 PROTOCOL_VERSION = 1
 FRAME_TAG = 0xF1
@@ -32,7 +35,7 @@ class Flag(enum.IntFlag):
     LAST = 1
     """The last frame of the answer to this request."""
     UNSOLICITED = 2
-    """Not an answer: BOOT, FAULT."""
+    """Not an answer: BOOT, FAULT, and what the device sends while it captures."""
     REPLAY = 4
     """Sent again because the request came again."""
     STREAM = 8
@@ -55,6 +58,9 @@ class Kind(enum.IntEnum):
     CRASH = 0x0B
     LISTEN = 0x0C
     PCM = 0x0D
+    CAPTURE = 0x0E
+    RESEND = 0x0F
+    STOP = 0x10
 
     IS_HELLO = 0x81
     ACK = 0x82
@@ -68,9 +74,19 @@ class Kind(enum.IntEnum):
     HEARD = 0x8A
     FEATURE = 0x8B
     DECISION = 0x8C
+    CAPTURING = 0x8D
+    STOPPED = 0x8E
     BOOT = 0x90
+    META = 0x91
+    SOUND = 0x92
+    VECTOR = 0x93
+    VERDICT = 0x94
     ERROR = 0xE0
     FAULT = 0xF0
+
+
+STREAMED = frozenset({Kind.META, Kind.SOUND, Kind.VECTOR, Kind.VERDICT})
+"""What the device sends without being asked while it captures."""
 
 
 class ErrorCode(enum.IntEnum):
@@ -110,35 +126,39 @@ class Listen(enum.IntFlag):
     """Each feature vector is returned as a FEATURE frame."""
 
 
+class Content(enum.IntFlag):
+    """Bits of ``content`` of a CAPTURE request: what is sent."""
+
+    SOUND = 1
+    """Samples; without this bit no sound leaves the device, and RESEND is refused."""
+    FEATURES = 2
+    DECISIONS = 4
+
+
+class Trigger(enum.IntEnum):
+    """``trigger`` of a CAPTURE request: which samples are sent."""
+
+    ALL = 0
+    DETECTIONS = 1
+    """Those around detections: ``before`` and ``after`` each."""
+
+
+class Microphone(enum.IntEnum):
+    """``microphone`` of CAPTURING and META: where samples come from."""
+
+    NONE = 0
+    ADC = 1
+    I2S = 2
+    BUFFER = 3
+    """Of a process on the host: a file."""
+
+
 class Crash(enum.IntEnum):
     """``how`` of a CRASH request: the bench's own test that it notices."""
 
     HARD_FAULT = 1
     HANG = 2
     LOCKUP = 3
-
-
-@dataclass(frozen=True)
-class Field:
-    """
-    One field of a body, little-endian.
-
-    Attributes:
-        name: Identifier in both languages.
-        type: ``u8``, ``u16``, ``u32``, ``i16`` or ``i32``.
-        count: 1 for a scalar, N for a fixed array, 0 for an array that takes the rest of the body.
-        meaning: One line; ends up in the header as a comment.
-    """
-
-    name: str
-    type: str
-    count: int
-    meaning: str
-
-
-def _f(name: str, spec: str, meaning: str) -> Field:
-    kind, _, count = spec.partition("*")
-    return Field(name, kind, 1 if not _ else int(count or 0), meaning)
 
 
 HEADER = (
@@ -188,6 +208,9 @@ BODIES: dict[Kind, tuple[Field, ...]] = {
         _f("first", "u32", "index of the first sample in this frame, counted from LISTEN"),
         _f("x", "i16*", "samples"),
     ),
+    Kind.CAPTURE: schema_capture.CAPTURE,
+    Kind.RESEND: schema_capture.RESEND,
+    Kind.STOP: (),
     Kind.IS_HELLO: (
         _f("protocol", "u8", "PROTOCOL_VERSION of the firmware"),
         _f("window", "u8", "requests that may be under way at once"),
@@ -275,7 +298,13 @@ BODIES: dict[Kind, tuple[Field, ...]] = {
         _f("margin", "u32", "Q15, lead of the best average over the second best"),
         _f("logits", "i32*", "[O] Q15, of this window alone"),
     ),
+    Kind.CAPTURING: schema_capture.CAPTURING,
+    Kind.STOPPED: schema_capture.STOPPED,
     Kind.BOOT: (_f("reset_cause", "u32", "PM.RCAUSE"),),
+    Kind.META: schema_capture.META,
+    Kind.SOUND: schema_capture.SOUND,
+    Kind.VECTOR: schema_capture.VECTOR,
+    Kind.VERDICT: schema_capture.VERDICT,
     Kind.ERROR: (
         _f("code", "u8", "ErrorCode"),
         _f("request", "u8", "kind of the request"),
