@@ -1,6 +1,8 @@
 """The import direction of the package, as a test."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import hil
@@ -8,7 +10,7 @@ import hil
 # Top to bottom.  A module may import only from rows below its own.
 ROWS = [
     {"cli", "pytest_plugin"},
-    {"report"},
+    {"capture", "report"},
     {"experiment"},
     {"rig"},
     {"firmware", "probe"},
@@ -87,3 +89,10 @@ def test_torch_is_imported_only_for_training():
 def test_pyocd_is_imported_only_by_its_plug_in():
     """`probe.plugin`, which pyOCD loads and flashing runs as a child process, is the only importer of pyOCD."""
     assert outside_importers("pyocd", "probe/plugin") == []
+
+
+def test_sounddevice_is_imported_by_one_module():
+    """`capture.microphone` is the only importer of sounddevice, and imports it when a microphone is opened."""
+    assert outside_importers("sounddevice") == ["capture/microphone.py"]
+    code = "import sys, hil.capture.microphone, hil.cli.commands; assert 'sounddevice' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

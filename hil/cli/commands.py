@@ -10,6 +10,7 @@ import click
 import hil as package
 from hil.cli.baseline import baseline
 from hil.cli.calibrate import calibrate
+from hil.cli.capture import capture
 from hil.cli.common import (
     COMPILER,
     DEBUG,
@@ -307,6 +308,7 @@ def bench(
 
 hil.add_command(emulate)
 hil.add_command(calibrate)
+hil.add_command(capture)
 hil.add_command(mlperf)
 hil.add_command(tune)
 
