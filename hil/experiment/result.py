@@ -11,6 +11,7 @@ from typing import Any
 
 from hil.config import from_table
 from hil.errors import UsageError
+from hil.experiment.work import Matrix
 from hil.float_model import Epoch as Epoch
 from hil.trace import Tier
 
@@ -102,6 +103,7 @@ class Result:
             inputs.
         predicted_for: The board's cycles of the same steps.
         activity: Share of outputs of each recurrent layer that are not 0, on the test clips.
+        matrices: Weights that are not 0 and the density of their inputs, on the test clips.
     """
 
     model: str
@@ -138,6 +140,7 @@ class Result:
     predicted_cycles: tuple[int, ...] = ()
     predicted_for: tuple[int, ...] = ()
     activity: tuple[float, ...] = ()
+    matrices: tuple[Matrix, ...] = ()
 
     @property
     def bit_exact(self) -> bool:

@@ -21,6 +21,7 @@ from hil.experiment.hashes import commit
 from hil.experiment.predict import predict_run
 from hil.experiment.progress import Progress
 from hil.experiment.result import Difference, Epoch, Result, Trajectory
+from hil.experiment.work import matrices_of
 from hil.features import FeatureSet
 from hil.firmware import Firmware
 from hil.float_model import CELL_NAMES
@@ -316,6 +317,7 @@ def _result(
         seconds=dict(background.seconds),
         notes=(*background.notes, *run.notes, *_notes(features, run)),
         activity=tuple(np.mean([trace.activity for trace in run.expected], axis=0).tolist()),
+        matrices=matrices_of(artefact, features.test.x, run.expected),
     )
 
 

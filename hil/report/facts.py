@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from hil.experiment.predict import error_percent
 from hil.experiment.result import Result
+from hil.experiment.work import step_macs, step_weights, zero_share
 from hil.trace import Tier
 
 EGRU_STEP, FLOAT_GRU_STEP, GRU8_STEP = "embedded_gru_step", "float_gru_step", "gru8_step"
@@ -52,6 +53,7 @@ def facts(result: Result) -> tuple[Fact, ...]:
         *_accuracy(result),
         *_activity(result),
         *_exactness(result),
+        *_work(result),
         *_cost(result),
         *_gain(result),
         *_memory(result),
@@ -120,6 +122,25 @@ def _activity(result: Result) -> Iterator[Fact]:
     if result.activity and min(result.activity) < DENSE_ACTIVITY:
         for layer, activity in enumerate(result.activity):
             yield Fact("Units that speak in a step", f"layer {layer}", f"{100 * activity:.1f} %", Tier.HOST)
+
+
+def _work(result: Result) -> Iterator[Fact]:
+    """Weights and events of each matrix, the products that are left, and how far cycles follow them."""
+    matrices = result.matrices
+    if not matrices:
+        return
+    group = "Work of a step"
+    for m in matrices:
+        once = "" if m.per == "step" else ", once a sequence"
+        value = f"{m.nonzero:,} of {m.weights:,} weights are not 0, {100 * m.density:.1f} % of their inputs{once}"
+        yield Fact(group, m.name, value, Tier.HOST)
+    macs, weights = step_macs(matrices), step_weights(matrices)
+    yield Fact(group, "weights that are 0, all layers", f"{100 * zero_share(matrices):.1f} %", Tier.HOST)
+    value = f"{macs:,.0f} of {weights:,} = {100 * macs / weights:.1f} %"
+    yield Fact(group, "effective multiply-accumulates, recurrent layers", value, Tier.HOST)
+    if result.cycles and macs:
+        each = f"{statistics.mean(result.cycles) / macs:,.2f}"
+        yield Fact(group, f"{unit(result.tier)} a step for each of them, mean", each, result.tier)
 
 
 def _exactness(result: Result) -> Iterator[Fact]:
