@@ -31,6 +31,7 @@ from hil.cli.common import (
     options,
     workspace,
 )
+from hil.cli.curve import curve
 from hil.cli.data import data
 from hil.cli.doctor import doctor
 from hil.cli.emulate import emulate
@@ -69,6 +70,7 @@ def hil() -> None:
 
 
 hil.add_command(baseline)
+hil.add_command(curve)
 hil.add_command(data)
 hil.add_command(results)
 hil.add_command(train)

@@ -19,6 +19,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from hil.experiment.outcome import Difference
+
 Differences = npt.NDArray[np.int8]
 """[S, C]: correct (1) minus correct (1) of two models, by seed and clip: -1, 0 or 1."""
 
@@ -58,3 +60,14 @@ def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
     mean, spread = float(np.mean(values)), float(np.std(values, ddof=1))
     half = _T_975[min(len(values) - 2, len(_T_975) - 1)] * spread / math.sqrt(len(values))
     return mean - half, mean + half
+
+
+def difference_of(model: str, folds: Sequence[Differences]) -> Difference:
+    """The mean difference of a model with both intervals; ``folds`` as for `mean_difference`."""
+    low, high = bootstrap_interval(folds)
+    spread = "folds" if len(folds) > 1 else "seeds"
+    values = [float(fold.mean()) for fold in folds] if len(folds) > 1 else [float(v) for v in folds[0].mean(axis=1)]
+    interval = t_interval(values)
+    if interval is None:
+        return Difference(model, mean_difference(folds), low, high)
+    return Difference(model, mean_difference(folds), low, high, spread, *interval)

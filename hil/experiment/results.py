@@ -23,7 +23,7 @@ from hil.experiment.device_stages import RigName, make_firmware, opened_rig
 from hil.experiment.feature_file import Features, load_features
 from hil.experiment.hashes import code_sha256, commit, version
 from hil.experiment.outcome import QUANTIZED, REFERENCE, Difference, Outcome, RunScore
-from hil.experiment.paired import bootstrap_interval, mean_difference, t_interval
+from hil.experiment.paired import difference_of
 from hil.experiment.result import Result, result_from_json
 from hil.experiment.run import GRU8_TITLE, Background, run_on_rig
 from hil.experiment.stages import (
@@ -140,21 +140,21 @@ def make_results(
     hashes = {"recipe": recipe.sha256(), "code": code_sha256("."), "commit": commit()}
     names = []
     for fold in folds:
-        on_fold, name = _on_fold(recipe, fold)
+        here, name = on_fold(recipe, fold)
         names.append(name)
         folder = dataclasses.replace(ws, folder=ws.path(name or WHOLE))
         with folder.locked():
-            hashes[f"data {name}".strip()] = make_data(on_fold, folder).facts["sha256"]
-            make_features(on_fold, folder)
+            hashes[f"data {name}".strip()] = make_data(here, folder).facts["sha256"]
+            make_features(here, folder)
             runs.append([])
             for seed in numbers:
                 done, total = sum(map(len, runs)) + 1, len(folds) * seeds
                 ws.progress.say(f"run {done} of {total}: {f'fold {name}, ' if name else ''}seed {seed}")
-                runs[-1].append(_run(on_fold, folder, name, seed, bench, jobs))
+                runs[-1].append(_run(here, folder, name, seed, bench, jobs))
     return _outcome(recipe, names, numbers, runs, hashes, command)
 
 
-def _on_fold(recipe: Recipe, fold: int | str | None) -> tuple[Recipe, str]:
+def on_fold(recipe: Recipe, fold: int | str | None) -> tuple[Recipe, str]:
     """The recipe with a fold, and the fold's name; empty for a source without folds."""
     from hil.datasets import with_fold
 
@@ -195,9 +195,9 @@ def _run(recipe: Recipe, folder: Workspace, fold: str, seed: int, bench: Bench, 
         make_gru8(recipe, ws)
         features = load_features(ws.path(FEATURES))
         logits = _logits(ws, features.test)
-        device = _on_rig(recipe, ws, features, bench) if bench.clips else None
+        device = on_rig(recipe, ws, features, bench) if bench.clips else None
     voted = recipe.data.hop_seconds > 0
-    right = {model: _right(features.test, values, voted) for model, values in logits.items()}
+    right = {model: right_clips(features.test, values, voted) for model, values in logits.items()}
     artefact = load_artefact(ws.path(ARTEFACT))
     score = RunScore(
         fold=fold,
@@ -233,7 +233,7 @@ def _logits(ws: Workspace, test: FeatureSet) -> dict[str, Logits]:
     }
 
 
-def _right(test: FeatureSet, logits: Logits, voted: bool) -> npt.NDArray[np.bool_]:
+def right_clips(test: FeatureSet, logits: Logits, voted: bool) -> npt.NDArray[np.bool_]:
     """[C]: the clip, or the vote of its windows, is right."""
     from hil.datasets.voting import vote
 
@@ -245,7 +245,7 @@ def _right(test: FeatureSet, logits: Logits, voted: bool) -> npt.NDArray[np.bool
     return np.asarray(labels == decided)
 
 
-def _on_rig(recipe: Recipe, ws: Workspace, features: Features, bench: Bench) -> Result:
+def on_rig(recipe: Recipe, ws: Workspace, features: Features, bench: Bench) -> Result:
     """Stage ``device``: some test clips on the rig, every step compared with the twin."""
     artefact = load_artefact(ws.path(ARTEFACT))
     some = _some(features, bench.clips)
@@ -308,10 +308,4 @@ def _difference(model: str, runs: Sequence[Sequence[_Run]]) -> Difference:
         np.stack([run.right[model].astype(np.int8) - run.right[REFERENCE].astype(np.int8) for run in fold])
         for fold in runs
     ]
-    low, high = bootstrap_interval(pairs)
-    spread = "folds" if len(pairs) > 1 else "seeds"
-    values = [float(fold.mean()) for fold in pairs] if len(pairs) > 1 else [float(v) for v in pairs[0].mean(axis=1)]
-    interval = t_interval(values)
-    if interval is None:
-        return Difference(model, mean_difference(pairs), low, high)
-    return Difference(model, mean_difference(pairs), low, high, spread, *interval)
+    return difference_of(model, pairs)

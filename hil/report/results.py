@@ -36,8 +36,8 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
 
 def markdown(outcome: Outcome) -> str:
     """What stands in a card between `BEGIN` and `END`, both included."""
-    parts = [BEGIN, "", f"`{outcome.command}`", "", *_markdown_table(_accuracies(outcome)), ""]
-    parts += [*_markdown_table(_differences(outcome)), "", *_bullets(_lines(outcome)), "", END]
+    parts = [BEGIN, "", f"`{outcome.command}`", "", *markdown_table(_accuracies(outcome)), ""]
+    parts += [*markdown_table(_differences(outcome)), "", *bullets(_lines(outcome)), "", END]
     return "\n".join(parts) + "\n"
 
 
@@ -94,8 +94,8 @@ def _differences(outcome: Outcome) -> list[tuple[str, ...]]:
         (f"minus {REFERENCE}, points", "mean", "95 %, clips and seeds", f"95 %, {_spread(outcome.differences)}")
     ]
     for d in outcome.differences:
-        over = _interval(d.t_low, d.t_high) if d.spread else "-"
-        rows.append((d.model, _points(d.mean), _interval(d.low, d.high), over))
+        over = interval(d.t_low, d.t_high) if d.spread else "-"
+        rows.append((d.model, points_of(d.mean), interval(d.low, d.high), over))
     return rows
 
 
@@ -137,7 +137,7 @@ def _device_lines(outcome: Outcome) -> Iterator[str]:
     )
 
 
-def _markdown_table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def markdown_table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     head, *body = rows
     yield f"| {' | '.join(head)} |"
     yield f"|---|{'---:|' * (len(head) - 1)}"
@@ -145,7 +145,7 @@ def _markdown_table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
         yield f"| {' | '.join(row)} |"
 
 
-def _bullets(lines: Iterator[str]) -> Iterator[str]:
+def bullets(lines: Iterator[str]) -> Iterator[str]:
     return (f"- {line}" for line in lines)
 
 
@@ -153,9 +153,9 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f}"
 
 
-def _points(share: float) -> str:
+def points_of(share: float) -> str:
     return f"{100 * share:+.2f}"
 
 
-def _interval(low: float, high: float) -> str:
-    return f"{_points(low)} to {_points(high)}"
+def interval(low: float, high: float) -> str:
+    return f"{points_of(low)} to {points_of(high)}"
