@@ -1,4 +1,4 @@
-"""Build hook: compile the emulator's core into the wheel, with the machine's own C compiler."""
+"""Build hook: compile the shared libraries into the wheel, with the machine's own C compiler."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
 class CoreBuildHook(BuildHookInterface):  # type: ignore[type-arg]
-    """The core is loaded with cffi in ABI mode, so the wheel fits every Python of the platform."""
+    """The libraries are loaded with cffi in ABI mode, so the wheel fits every Python of the platform."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if self.target_name != "wheel":
@@ -21,12 +21,15 @@ class CoreBuildHook(BuildHookInterface):  # type: ignore[type-arg]
         root = Path(self.root)
         sys.path.insert(0, str(root))
         try:
-            build = runpy.run_path(str(root / "hil" / "emulator" / "build_core.py"))["build"]
+            libraries = [
+                runpy.run_path(str(root / "hil" / "emulator" / "build_core.py"))["CORE"],
+                runpy.run_path(str(root / "hil" / "cells" / "build_recurrent.py"))["RECURRENT"],
+            ]
+            for library in libraries:
+                library.build(library.path)
+                build_data["artifacts"].append(library.path.relative_to(root).as_posix())
         finally:
             sys.path.remove(str(root))
-        library = root / "hil" / "emulator" / "_core.so"
-        build(library)
-        build_data["artifacts"].append("hil/emulator/_core.so")
         commit = Path(self.directory) / "commit.txt"
         commit.parent.mkdir(parents=True, exist_ok=True)
         commit.write_text(_commit(root))

@@ -1,7 +1,7 @@
 """Recurrent cells and the network in torch: float, and in the exact integers of the twin."""
 
 from hil.cells.embedded_gru import EmbeddedGRU
-from hil.cells.event_embedded_gru import EventEmbeddedGRU, EventSequence, Surrogate
+from hil.cells.event_embedded_gru import EventEmbeddedGRU, EventSequence
 from hil.cells.event_gru import EventGRU, EventGruSequence
 from hil.cells.network import (
     Network,
@@ -13,6 +13,7 @@ from hil.cells.network import (
     row_formats,
 )
 from hil.cells.rows import QuantizedRows, RowFormat, bias_range, fake_quantize, straight_through
+from hil.cells.surrogate import Surrogate
 
 __all__ = [
     "EmbeddedGRU",

@@ -11,27 +11,11 @@ from torch.autograd.function import once_differentiable
 
 from hil.cells.embedded_gru import softsign_table
 from hil.cells.rows import QuantizedRows, RowFormat, fake_quantize, straight_through
+from hil.cells.surrogate import Surrogate
 from hil.fixed import ACC_LIMIT_Q15, INT16_MAX, Q15_ONE
 
 THRESHOLD_LEAST, THRESHOLD_MOST = 1 / Q15_ONE, INT16_MAX / Q15_ONE
 """Thresholds are int16, Q15, and positive."""
-
-
-@dataclass(frozen=True)
-class Surrogate:
-    """
-    What stands for the derivative of the step H at ``v = c - theta``: ``damping * max(0, 1 - support |v|)``.
-
-    Attributes:
-        damping: Height at the threshold.
-        support: One over half the width of the triangle.
-    """
-
-    damping: float = 0.5
-    support: float = 2.0
-
-    def __call__(self, v: Tensor) -> Tensor:
-        return (1 - self.support * v.abs()).clamp_(min=0).mul_(self.damping)
 
 
 @dataclass(frozen=True)

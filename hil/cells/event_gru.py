@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from hil.cells.event_embedded_gru import Surrogate
+from hil.cells import recurrent
+from hil.cells.surrogate import Surrogate
 from hil.errors import UsageError
 
 Form = Literal["threshold", "value"]
@@ -73,6 +74,9 @@ class EventGRU(nn.Module):
         dropconnect: Probability that a recurrent weight is left out for a whole sequence while training.
         trace_decay: Of the output trace, in [0, 1).
         gain: Of the Glorot-normal weights.
+        fused: On the CPU, floats run in compiled code (`hil.cells.recurrent`), which skips what silent units make
+            needless and differs from the loop of torch's operations by the order of sums only.  False: always the
+            loop, which can be differentiated twice.
         generator: Of weights and thresholds.
 
     Attributes:
@@ -99,13 +103,14 @@ class EventGRU(nn.Module):
         dropconnect: float = 0.0,
         trace_decay: float = 0.9,
         gain: float = 1.0,
+        fused: bool = True,
         generator: torch.Generator | None = None,
     ):
         super().__init__()
         _check(form, threshold_mean, zoneout, dropconnect, trace_decay)
         self.input_size, self.hidden_size, self.batch_first = input_size, hidden_size, batch_first
         self.form, self.zoneout, self.dropconnect, self.trace_decay = form, zoneout, dropconnect, trace_decay
-        self.surrogate = surrogate or Surrogate(damping=0.7, support=1.0)
+        self.surrogate, self.fused = surrogate or Surrogate(damping=0.7, support=1.0), fused
         self.weight_ih = nn.Parameter(torch.empty(3 * hidden_size, input_size))
         self.weight_hh = nn.Parameter(torch.empty(3 * hidden_size, hidden_size))
         self.bias_ih, self.bias_hh = (nn.Parameter(torch.zeros(3 * hidden_size)) for _ in range(2))
@@ -128,12 +133,11 @@ class EventGRU(nn.Module):
             Events after each step, shaped as x, and the state after the last step of each sequence.
         """
         if not isinstance(x, PackedSequence):
-            run = self.run(x, state)
-            return run.y, run.state
+            y, _, end = self._sequence(x, state, None)
+            return self._turned(y), end
         padded, lengths = pad_packed_sequence(x, batch_first=self.batch_first)
-        run = self.run(padded, state, lengths)
-        y = pack_padded_sequence(run.y, lengths, self.batch_first, enforce_sorted=False)
-        return y, run.state
+        y, _, end = self._sequence(padded, state, lengths)
+        return pack_padded_sequence(self._turned(y), lengths, self.batch_first, enforce_sorted=False), end
 
     def run(self, x: Tensor, state: State | None = None, lengths: Tensor | None = None) -> EventGruSequence:
         """
@@ -144,52 +148,73 @@ class EventGRU(nn.Module):
             state: Before the first step; zeros if omitted.
             lengths: [N] steps of each sequence; what is behind them is computed too, and means nothing.
         """
-        if self.batch_first:
-            x = x.transpose(0, 1)
-        kept, y = state or (x.new_zeros(x.shape[1], self.hidden_size),) * 2
-        from_x = torch.nn.functional.linear(x, self.weight_ih, self.bias_ih)
+        y, c, end = self._sequence(x, state, lengths)
+        events = _fires(c - self.threshold.clamp(0, 1), self.surrogate)
+        y, events, c, trace = (self._turned(part) for part in (y, events, c, self._trace(y)))
+        return EventGruSequence(y, events, c, trace, end)
+
+    def _turned(self, x: Tensor) -> Tensor:
+        """[T, N, ...] as [N, T, ...], or the other way round, with ``batch_first``."""
+        return x.transpose(0, 1) if self.batch_first else x
+
+    def _sequence(self, x: Tensor, state: State | None, lengths: Tensor | None) -> tuple[Tensor, Tensor, State]:
+        """y and c, [T, N, H], and the state after the last step of each sequence."""
+        x = self._turned(x)
+        state = state or (x.new_zeros(x.shape[1], self.hidden_size),) * 2
         R = torch.nn.functional.dropout(self.weight_hh, self.dropconnect, self.training)
         theta = self.threshold.clamp(0, 1)
-        step = self._step_threshold if self.form == "threshold" else self._step_value
-        steps: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
-        for x_t in from_x.unbind(0):
-            c, o, kept = step(x_t, kept, y, R, theta)
-            y = o * c
-            steps.append((y, o, c, kept))
-        ys, events, cs, states = (torch.stack(part) for part in zip(*steps, strict=True))
-        at = torch.full((x.shape[1],), len(steps)) if lengths is None else lengths
-        last = at - 1, torch.arange(x.shape[1])
-        end = states[last], ys[last]
-        ys, events, cs, traces = (
-            part.transpose(0, 1) if self.batch_first else part for part in (ys, events, cs, self._trace(ys))
-        )
-        return EventGruSequence(ys, events, cs, traces, end)
+        moves = None
+        if self.zoneout and self.training:
+            moves = (torch.rand(*x.shape[:2], self.hidden_size, dtype=x.dtype, device=x.device) >= self.zoneout).to(x)
+        if self.fused and type(self.surrogate) is Surrogate and recurrent.available(x):
+            options = recurrent.Options(self.form, self.surrogate, move=1.0 if self.training else 1 - self.zoneout)
+            y, c = recurrent.event_gru(x, *state, self.weight_ih, R, self.bias_ih, self.bias_hh, theta, moves, options)
+        else:
+            y, c = self._loop(x, state, R, theta, moves)
+        if lengths is None:
+            y_end, c_end = y[-1], c[-1]
+        else:
+            at = lengths.to(x.device) - 1, torch.arange(x.shape[1], device=x.device)
+            y_end, c_end = y[at], c[at]
+        if self.form == "threshold":
+            c_end = c_end - _fires(c_end - theta, self.surrogate) * theta
+        return y, c, (c_end, y_end)
 
-    def _step_threshold(
-        self, from_x: Tensor, h: Tensor, y: Tensor, R: Tensor, theta: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """c, o and what is kept."""
+    def _loop(self, x: Tensor, state: State, R: Tensor, theta: Tensor, moves: Tensor | None) -> tuple[Tensor, Tensor]:
+        """y and c in torch's own operations, on any device."""
+        kept, y = state
+        from_x = torch.nn.functional.linear(x, self.weight_ih, self.bias_ih)
+        steps: list[tuple[Tensor, Tensor]] = []
+        for t, x_t in enumerate(from_x.unbind(0)):
+            if self.form == "threshold":
+                c = self._step_threshold(x_t, kept, y, R, None if moves is None else moves[t])
+            else:
+                c = self._step_value(x_t, kept, y, R)
+            o = _fires(c - theta, self.surrogate)
+            y = o * c
+            kept = c - o * theta if self.form == "threshold" else c
+            steps.append((y, c))
+        ys, cs = (torch.stack(part) for part in zip(*steps, strict=True))
+        return ys, cs
+
+    def _step_threshold(self, from_x: Tensor, h: Tensor, y: Tensor, R: Tensor, moves: Tensor | None) -> Tensor:
+        """c."""
         xr, xz, xg = from_x.chunk(3, dim=1)
         yr, yz, q = torch.nn.functional.linear(y, R, self.bias_hh).chunk(3, dim=1)
         r, z = torch.sigmoid(xr + yr), torch.sigmoid(xz + yz)
         g = torch.tanh(xg + r * q)
         c = z * h + (1 - z) * g
-        if self.zoneout:
-            moves = torch.rand_like(c) >= self.zoneout if self.training else 1 - self.zoneout
-            c = h + moves * (c - h)
-        o = _fires(c - theta, self.surrogate)
-        return c, o, c - o * theta
+        if moves is not None:
+            return h + moves * (c - h)
+        return c if self.training or not self.zoneout else h + (1 - self.zoneout) * (c - h)
 
-    def _step_value(
-        self, from_x: Tensor, c: Tensor, y: Tensor, R: Tensor, theta: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """c, o and what is kept, which is c itself."""
+    def _step_value(self, from_x: Tensor, c: Tensor, y: Tensor, R: Tensor) -> Tensor:
+        """c."""
         gates, H = 2 * self.hidden_size, self.hidden_size
         from_y = torch.nn.functional.linear(y, R[:gates], self.bias_hh[:gates])
         r, z = torch.sigmoid(from_x[:, :gates] + from_y).split(H, dim=1)
         g = torch.tanh(from_x[:, gates:] + torch.nn.functional.linear(r * y, R[gates:], self.bias_hh[gates:]))
-        c = z * g + (1 - z) * c - y
-        return c, _fires(c - theta, self.surrogate), c
+        return z * g + (1 - z) * c - y
 
     def _trace(self, y: Tensor) -> Tensor:
         """[T, N, H]."""

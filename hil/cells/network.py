@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from hil.cells.embedded_gru import EmbeddedGRU
-from hil.cells.event_embedded_gru import EventEmbeddedGRU, Surrogate
+from hil.cells.event_embedded_gru import EventEmbeddedGRU
 from hil.cells.gru import GRU
 from hil.cells.rows import QuantizedRows, RowFormat, bias_range, fake_quantize, straight_through
+from hil.cells.surrogate import Surrogate
 from hil.errors import UsageError
 from hil.fixed import INT16_MAX, INT16_MIN, Q15_ONE
 from hil.float_model import MAX_READOUT_SHIFT, FloatModel, Kind

@@ -12,7 +12,7 @@ from typing import Any
 import cffi
 
 from hil.chips import FLASH_BASE, RAM_BASE, Chip
-from hil.emulator.build_core import SOURCES, library
+from hil.emulator.build_core import CORE, SOURCES
 from hil.emulator.elf import elf_segments
 from hil.emulator.register_names import REGISTERS
 from hil.errors import FitError, ToolError, UsageError
@@ -121,7 +121,7 @@ def _load() -> tuple[Any, Any]:
     ffi = cffi.FFI()
     header = (SOURCES / "emu.h").read_text()
     ffi.cdef("\n".join(line for line in header.splitlines() if not line.startswith("#")))
-    path = library()
+    path = CORE.ready()
     try:
         return ffi, ffi.dlopen(str(path))
     except OSError as error:

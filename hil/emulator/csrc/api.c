@@ -184,5 +184,5 @@ void emu_set_debugger(struct emu *e, int attached) {
     e->debug = attached != 0;
 }
 
-/* Found in the library's bytes by hil.emulator.build_core. */
+/* Found in the library's bytes by hil.native. */
 const char emu_source_mark[] = "hil-core-source:" SOURCE_HASH;

@@ -1,0 +1,118 @@
+/*
+ * Vectors of the level that this file is compiled for, and what torch has as sigmoid and tanh.
+ *
+ * REAL_IS_DOUBLE and VECTOR_BYTES come from the command line.
+ */
+
+#include <stdint.h>
+#include <string.h>
+
+#if REAL_IS_DOUBLE
+typedef double real;
+typedef int64_t bits;
+#define MANTISSA 52
+#define EXPONENT_BIAS 1023
+#define ROUNDER 0x1.8p52  /* added and taken away, it rounds to an integer */
+#define LN2_HIGH 0x1.62e42feep-1 /* few enough bits that a multiple of it is exact */
+#define LN2_LOW 0x1.a39ef35793c76p-33
+#define SIGMOID_LIMIT 708
+#define TANH_LIMIT 20
+#else
+typedef float real;
+typedef int32_t bits;
+#define MANTISSA 23
+#define EXPONENT_BIAS 127
+#define ROUNDER 0x1.8p23f
+#define LN2_HIGH 0x1.63p-1f
+#define LN2_LOW -0x1.bd0106p-13f
+#define SIGMOID_LIMIT 87
+#define TANH_LIMIT 10
+#endif
+
+typedef real vec __attribute__((vector_size(VECTOR_BYTES)));
+typedef bits mask __attribute__((vector_size(VECTOR_BYTES)));
+typedef real loose __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(real)), may_alias));
+
+#define LANES ((int)(VECTOR_BYTES / sizeof(real)))
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE vec load(const real *from) { return *(const loose *)from; }
+INLINE void store(real *to, vec v) { *(loose *)to = v; }
+
+/* The first n lanes, the others 0; n is LANES, a constant, wherever speed matters. */
+INLINE vec load_some(const real *from, int n)
+{
+    vec v = {0};
+    if (n == LANES)
+        return load(from);
+    memcpy(&v, from, (size_t)n * sizeof(real));
+    return v;
+}
+
+INLINE void store_some(real *to, vec v, int n)
+{
+    if (n == LANES)
+        store(to, v);
+    else
+        memcpy(to, &v, (size_t)n * sizeof(real));
+}
+
+INLINE vec splat(real a) { return a - (vec){0}; }
+INLINE vec where(mask m, vec a) { return (vec)(m & (mask)a); }
+INLINE vec choose(mask m, vec a, vec b) { return (vec)((m & (mask)a) | (~m & (mask)b)); }
+INLINE vec clamp(vec x, real limit)
+{
+    x = choose(x > splat(limit), splat(limit), x);
+    return choose(x < splat(-limit), splat(-limit), x);
+}
+
+INLINE real sum_of(vec v)
+{
+    real total = 0;
+    for (int i = 0; i < LANES; i++)
+        total += v[i];
+    return total;
+}
+
+/* exp(x) = scale (1 + returned), |returned| <= 0.42: Taylor's series on half an octave to either side of 0. */
+INLINE vec exp_less_one(vec x, vec *scale)
+{
+    const vec rounder = splat((real)ROUNDER);
+    const vec shifted = x * splat((real)0x1.71547652b82fep0) + rounder; /* 1 / ln 2 */
+    const vec octaves = shifted - rounder;
+    const vec r = (x - octaves * splat(LN2_HIGH)) - octaves * splat(LN2_LOW);
+    *scale = (vec)(((mask)shifted - (mask)rounder + EXPONENT_BIAS) << MANTISSA);
+    vec p;
+#if REAL_IS_DOUBLE
+    p = splat(1.0 / 6227020800.0);
+    p = p * r + splat(1.0 / 479001600.0);
+    p = p * r + splat(1.0 / 39916800.0);
+    p = p * r + splat(1.0 / 3628800.0);
+    p = p * r + splat(1.0 / 362880.0);
+    p = p * r + splat(1.0 / 40320.0);
+    p = p * r + splat(1.0 / 5040.0);
+#else
+    p = splat(1.0f / 5040.0f);
+#endif
+    p = p * r + splat((real)1 / 720);
+    p = p * r + splat((real)1 / 120);
+    p = p * r + splat((real)1 / 24);
+    p = p * r + splat((real)1 / 6);
+    p = p * r + splat((real)1 / 2);
+    return r + r * r * p;
+}
+
+/* Right to a few units in the last place; below -87 (-708 of double) 0 to within the smallest normal number. */
+INLINE vec sigmoid(vec x)
+{
+    vec scale, p = exp_less_one(clamp(-x, SIGMOID_LIMIT), &scale);
+    return splat(1) / (splat(1) + scale + scale * p);
+}
+
+/* Relative to itself right to a few units in the last place, also near 0. */
+INLINE vec tanh_of(vec x)
+{
+    vec scale, p = exp_less_one(clamp(x + x, 2 * TANH_LIMIT), &scale);
+    const vec e = scale * p + (scale - splat(1));
+    return e / (e + splat(2));
+}
