@@ -13,6 +13,7 @@ from typing import Any
 from hil.capture.journal import sync_folder
 from hil.config import from_table
 from hil.errors import UsageError
+from hil.trace import Listening
 
 INDEX = "index.jsonl"
 ARTEFACT = "model.artefact"
@@ -38,7 +39,7 @@ class CaptureInfo:
         model, artefact_sha256, build_id: Of the firmware; ``""``: none.
         labels: The model's.
         window, hop: Samples of a frame and from one to the next, 0 without a model.
-        listening: How it was decided (fields of `hil.trace.Listening`).
+        listening: How it was decided; ``frames`` is 0 without a model.
         version: Of the format.
     """
 
@@ -57,7 +58,7 @@ class CaptureInfo:
     labels: tuple[str, ...] = ()
     window: int = 0
     hop: int = 0
-    listening: dict[str, Any] = field(default_factory=dict)
+    listening: Listening = field(default_factory=lambda: Listening(0, 0))
     version: int = VERSION
 
     def line(self) -> dict[str, Any]:

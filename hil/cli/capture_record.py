@@ -6,7 +6,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -225,5 +225,5 @@ def with_model(info: CaptureInfo, decider: Decider, tier: str, build_id: str = "
         labels=artefact.labels,
         window=artefact.frontend.window,
         hop=artefact.frontend.hop,
-        listening=asdict(decider.listening),
+        listening=decider.listening,
     )

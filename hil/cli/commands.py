@@ -35,6 +35,7 @@ from hil.cli.curve import curve
 from hil.cli.data import data
 from hil.cli.doctor import doctor
 from hil.cli.emulate import emulate
+from hil.cli.live import live
 from hil.cli.mlperf import mlperf
 from hil.cli.results import results
 from hil.cli.rigs import rigs
@@ -311,6 +312,7 @@ def bench(
 hil.add_command(emulate)
 hil.add_command(calibrate)
 hil.add_command(capture)
+hil.add_command(live)
 hil.add_command(mlperf)
 hil.add_command(tune)
 
