@@ -97,12 +97,12 @@ def test_handler_that_waits_for_ever_ends_the_run(tmp_path, capfd):
 
 def test_register_that_is_not_modelled_is_told(tmp_path, capfd):
     """Once, by its name, with how often."""
-    path = tmp_path / "adc.elf"
-    path.write_bytes(build("adc.c"))
+    path = tmp_path / "comparator.elf"
+    path.write_bytes(build("comparator.c"))
     assert run(["emulate", str(path)]) == 0
     err = capfd.readouterr().err
-    assert err.count("not modelled: read of ADC.STATUS (0x42004019), 7 times") == 1
-    assert err.count("not modelled: write to ADC.CTRLA (0x42004000), once") == 1
+    assert err.count("not modelled: read of AC.STATUSA (0x42004408), 7 times") == 1
+    assert err.count("not modelled: write to AC.CTRLA (0x42004400), once") == 1
 
 
 @pytest.mark.parametrize(

@@ -637,10 +637,10 @@ def test_unmodelled_register_is_logged_once_with_its_name():
     """Each register once for each direction, with a count and the first place."""
     emulator = machine([0x6801, 0x6801, 0x6001, NOP])
     poke(emulator, PM + 0x20, 0xFFFFFFFF)
-    emulator.set_register("r0", 0x42004000)
+    emulator.set_register("r0", 0x42004400)
     assert emulator.run(100) is Stop.BKPT
     read, written = emulator.unmodelled
-    assert (read.name, read.is_write, read.count, read.pc) == ("ADC.CTRLA", False, 2, CODE)
+    assert (read.name, read.is_write, read.count, read.pc) == ("AC.CTRLA", False, 2, CODE)
     assert (written.is_write, written.count, written.pc) == (True, 1, CODE + 4)
 
 

@@ -7,7 +7,7 @@ from hil.chips import chip
 from hil.emulator import Emulator
 from hil.errors import UsageError
 
-NOT_MODELLED = {"AC", "ADC", "DAC", "DMAC", "EVSYS", "I2S", "PTC", "TCC0", "TCC1", "TCC2", "USB"}
+NOT_MODELLED = {"AC", "DAC", "PTC", "TCC0", "TCC1", "TCC2", "USB"}
 MODES = {"COUNT8": 1 << 2, "COUNT16": 0, "COUNT32": 2 << 2}
 """CTRLA.MODE of the timers' clusters."""
 LARGEST = {"DSU": 0x2000, "MTB": 0x1000}

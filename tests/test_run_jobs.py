@@ -29,7 +29,7 @@ from hil.rig import Rig, load_rig, load_rig_file, more_rigs
 
 ARTEFACT = make_artefact(seed=11, name="tiny")
 CLIPS = 7
-ADC_STATUS = "(void)*(volatile const uint8_t *)0x42004019u;"
+USB_SYNCBUSY = "(void)*(volatile const uint8_t *)0x41005002u;"
 
 
 @pytest.fixture(scope="module")
@@ -91,12 +91,12 @@ def test_registers_that_are_not_modelled_are_counted_in_the_report(
     """By name, once, with the accesses of all chips together: one at the beginning of each sequence."""
     sources = emit_c(ARTEFACT)
     (name,) = sources
-    model = sources[name].replace("void model_reset(void)\n{", f"void model_reset(void)\n{{\n    {ADC_STATUS}", 1)
+    model = sources[name].replace("void model_reset(void)\n{", f"void model_reset(void)\n{{\n    {USB_SYNCBUSY}", 1)
     assert model != sources[name]
     firmware = build_sources({name: model}, tmp_path)
     notes = json.loads(result(ARTEFACT, features, firmware, jobs))["notes"]
     (told,) = [note for note in notes if "not modelled" in note]
-    assert f"read of ADC.STATUS (0x42004019), {CLIPS} times" in told
+    assert f"read of USB.SYNCBUSY (0x41005002), {CLIPS} times" in told
 
 
 def test_one_failing_chip_ends_all(features: Features, firmware: Firmware) -> None:

@@ -21,6 +21,7 @@ struct emu *emu_new(uint32_t flash_bytes, uint32_t ram_bytes, uint32_t device_id
     e->sercoms = sercoms;
     e->timers = timers;
     e->debug = true;
+    e->supply_mv = 3300;
     e->stale_from = ~0u;
     memcpy(e->serial, serial4, sizeof e->serial);
     memset(e->flash, 0xFF, sizeof e->flash);
@@ -39,6 +40,7 @@ void emu_free(struct emu *e) {
         fifo_free(&e->sercom[i].from_host);
     }
     emu_observe_end(e);
+    sound_free(e);
     free(e);
 }
 

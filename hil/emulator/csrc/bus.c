@@ -29,7 +29,7 @@ static const struct block block_port = {port_read, port_write, 0, 3};
 
 static const struct block *find_b(uint32_t offset) {
     static const struct block pac = {pac_read, pac_write, 1, 0}, nvm = {nvmctrl_read, nvmctrl_write, 0, 2},
-                              dmac = {NULL, NULL, 0, 4}, usb = {NULL, NULL, 0, 5},
+                              dmac = {dmac_read, dmac_write, 0, 4}, usb = {NULL, NULL, 0, 5},
                               mtb = {mtb_read, mtb_write, 0, ALWAYS_CLOCKED}, other = {NULL, NULL, 0, ALWAYS_CLOCKED};
     switch (offset / APB_BLOCK) {
     case 0x00: return &pac;
@@ -52,14 +52,15 @@ static const struct block *find_b(uint32_t offset) {
 /* PAC2, EVSYS, SERCOM0..5, TCC0..2, TC3..7, ADC, AC, DAC, PTC, I2S: block n has mask bit n. */
 static const struct block *find_c(const struct emu *e, uint32_t offset) {
     static const struct block blocks[] = {
-        {pac_read, pac_write, 2, 0},       {NULL, NULL, 0, 1},
+        {pac_read, pac_write, 2, 0},       {evsys_read, evsys_write, 0, 1},
         {sercom_read, sercom_write, 0, 2}, {sercom_read, sercom_write, 1, 3},
         {sercom_read, sercom_write, 2, 4}, {sercom_read, sercom_write, 3, 5},
         {sercom_read, sercom_write, 4, 6}, {sercom_read, sercom_write, 5, 7},
         {NULL, NULL, 0, 8},  {NULL, NULL, 1, 9},  {NULL, NULL, 2, 10},
         {tc_read, tc_write, 0, 11}, {tc_read, tc_write, 1, 12}, {tc_read, tc_write, 2, 13},
         {tc_read, tc_write, 3, 14}, {tc_read, tc_write, 4, 15},
-        {NULL, NULL, 0, 16}, {NULL, NULL, 0, 17}, {NULL, NULL, 0, 18}, {NULL, NULL, 0, 19}, {NULL, NULL, 0, 20},
+        {adc_read, adc_write, 0, 16}, {NULL, NULL, 0, 17}, {NULL, NULL, 0, 18}, {NULL, NULL, 0, 19},
+        {i2s_read, i2s_write, 0, 20},
     };
     uint32_t n = offset / APB_BLOCK;
     if (n >= 2 && n < 8 && n - 2 >= e->sercoms) return NULL;
@@ -215,4 +216,54 @@ void bus_write(struct emu *e, uint32_t address, uint32_t size, uint32_t value) {
     } else {
         core_fault(e, address < e->flash_bytes ? EMU_FAULT_WRITE_FLASH : EMU_FAULT_UNMAPPED, address);
     }
+}
+
+/* What the core was about to do stays as it was. */
+static uint32_t foreign(struct emu *e, uint32_t address, uint32_t size, uint32_t *value, bool is_write) {
+    uint32_t request = e->request, kind = e->fault_kind, at = e->fault_address;
+    uint64_t cycles = e->cycles, stalled = e->stalled;
+    bool watching = e->debugger.watching;
+    e->request = REQUEST_NONE;
+    e->debugger.watching = false;
+    if (is_write) {
+        bus_write(e, address, size, *value);
+    } else {
+        *value = bus_read(e, address, size);
+    }
+    uint32_t result = e->request == REQUEST_FAULT ? e->fault_kind : 0;
+    e->request = request;
+    e->fault_kind = kind;
+    e->fault_address = at;
+    e->cycles = cycles;
+    e->stalled = stalled;
+    e->debugger.watching = watching;
+    return result;
+}
+
+uint32_t bus_foreign_read(struct emu *e, uint32_t address, uint32_t size, uint32_t *value) {
+    if (address - RAM_BASE <= e->ram_bytes - size && (address & (size - 1)) == 0) {
+        *value = 0;
+        memcpy(value, e->ram + (address - RAM_BASE), size);
+        return 0;
+    }
+    return foreign(e, address, size, value, false);
+}
+
+uint32_t bus_foreign_write(struct emu *e, uint32_t address, uint32_t size, uint32_t value) {
+    if (address - RAM_BASE <= e->ram_bytes - size && (address & (size - 1)) == 0) {
+        bus_write_ram(e, address - RAM_BASE, size, value);
+        return 0;
+    }
+    return foreign(e, address, size, &value, true);
+}
+
+/* Trigger sources that stay up until they are served (data sheet, CHCTRLB.TRIGSRC). */
+bool dma_requested(const struct emu *e, uint32_t source) {
+    enum { SERCOM0_RX = 0x01, SERCOM5_TX = 0x0C, ADC_READY = 0x27, I2S_RX0 = 0x29, I2S_RX1 = 0x2A };
+    if (source >= SERCOM0_RX && source <= SERCOM5_TX) {
+        return sercom_requests(e, (source - SERCOM0_RX) / 2, (source - SERCOM0_RX) & 1);
+    }
+    if (source == ADC_READY) return adc_ready(e);
+    if (source == I2S_RX0 || source == I2S_RX1) return i2s_ready(e, source - I2S_RX0);
+    return false;
 }

@@ -117,6 +117,7 @@ static void resume_timers(struct emu *e) {
     rtc_resume(e);
     wdt_resume(e);
     eic_update(e);
+    i2s_resume(e);
 }
 
 /* Work out every frequency again. Timers settle with the old ones first. */
@@ -311,7 +312,10 @@ void pm_write(struct emu *e, uint32_t index, uint32_t offset, uint32_t value, ui
         p->flags |= 1;
         clock_update(e);
         break;
-    case PM_AHBMASK: p->ahb_mask = merge(p->ahb_mask, value, lanes) & 0x7F; break;
+    case PM_AHBMASK:
+        p->ahb_mask = merge(p->ahb_mask, value, lanes) & 0x7F;
+        dmac_clock(e);
+        break;
     case PM_APBAMASK:
     case PM_APBBMASK:
     case PM_APBCMASK: {

@@ -109,7 +109,8 @@ static void run_loop(struct emu *e, uint64_t until) {
 
 /* Let time pass while the core sleeps or branches to itself. True: emu_run returns e->stop. */
 static bool wait_for_event(struct emu *e, uint64_t until, uint32_t flags) {
-    bool idle = event_only_free_running(e) && !sercom_offer(e);
+    bool sound = event_sound_flows(e); /* then bytes of the host arrive whenever the core waits */
+    bool idle = (sound || event_only_free_running(e)) && !sercom_offer(e) && !sound;
     if (idle && (flags & EMU_STOP_WHEN_IDLE)) {
         e->stop = e->sleeping ? EMU_IDLE : EMU_HUNG;
         return true;
@@ -249,6 +250,10 @@ void emu_reset(struct emu *e, uint32_t cause) {
     dsu_reset(e);
     mtb_reset(e);
     wdt_reset(e);
+    evsys_reset(e);
+    dmac_reset(e);
+    adc_reset(e);
+    i2s_reset(e);
     for (uint32_t i = 0; i < SERCOMS; i++) {
         e->sercom[i].arrival_ps = NEVER;
         sercom_reset(e, i);

@@ -113,6 +113,14 @@ void emu_fault_before(struct emu *e, struct emu_fault *out); /* the one before i
 void emu_pin_drive(struct emu *e, uint32_t group, uint32_t pin, int level);
 int emu_pin_level(struct emu *e, uint32_t group, uint32_t pin);
 
+/* What a microphone hears: 0 at the pins of the ADC, 1 on the I2S line. Read between two samples by virtual time,
+ * from its first reading on; then silence, or (stop) time stands still while the core waits. Copied.
+ * Returns 0, or -1: out of memory. */
+int emu_sound(struct emu *e, uint32_t which, const int16_t *samples, uint64_t count, uint32_t rate, int stop);
+int emu_sound_over(struct emu *e, uint32_t which);
+uint64_t emu_sound_taken(struct emu *e, uint32_t which); /* readings: results of the ADC, words of I2S */
+void emu_supply(struct emu *e, uint32_t millivolts);     /* supply voltage, 3300 at first */
+
 /* Profile and trace. Instructions then run one by one. */
 enum {
     EMU_FUNCTION_NONE = 0xFFFF,   /* code of no function, and the root of all paths */

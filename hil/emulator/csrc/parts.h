@@ -44,6 +44,10 @@ uint32_t flash_miss(struct emu *e, uint32_t line); /* cycles it costs; also call
 void flash_timing(struct emu *e);
 void bus_log(struct emu *e, uint32_t address, bool is_write);
 
+/* By another master than the core: without cost, faults returned (enum emu_fault_kind). */
+uint32_t bus_foreign_read(struct emu *e, uint32_t address, uint32_t size, uint32_t *value);
+uint32_t bus_foreign_write(struct emu *e, uint32_t address, uint32_t size, uint32_t value);
+
 /* Peripherals: word offset and byte lanes (bit i: byte i of the word). */
 typedef uint32_t (*peripheral_read)(struct emu *e, uint32_t index, uint32_t offset, uint32_t lanes);
 typedef void (*peripheral_write)(struct emu *e, uint32_t index, uint32_t offset, uint32_t value, uint32_t lanes);
@@ -63,6 +67,10 @@ PERIPHERAL(rtc);
 PERIPHERAL(wdt);
 PERIPHERAL(eic);
 PERIPHERAL(mtb);
+PERIPHERAL(evsys);
+PERIPHERAL(dmac);
+PERIPHERAL(adc);
+PERIPHERAL(i2s);
 
 uint32_t scs_read(struct emu *e, uint32_t address, uint32_t size);
 void scs_write(struct emu *e, uint32_t address, uint32_t size, uint32_t value);
@@ -80,6 +88,7 @@ void event_cancel(struct emu *e, uint32_t source);
 void event_update(struct emu *e);
 void event_service(struct emu *e);
 bool event_only_free_running(const struct emu *e);
+bool event_sound_flows(const struct emu *e);
 
 /* Synchronization to a peripheral's clock (0: it does not run, and the register stays busy). */
 void sync_begin(struct emu *e, struct sync *s);
@@ -96,6 +105,7 @@ void tc_settle(struct emu *e);
 void tc_resume(struct emu *e);
 void tc_event(struct emu *e, uint32_t index);
 void tc_reset(struct emu *e, uint32_t index);
+void tc_input(struct emu *e, uint32_t index);
 void rtc_settle(struct emu *e);
 void rtc_resume(struct emu *e);
 void rtc_event(struct emu *e);
@@ -105,6 +115,35 @@ void wdt_reset(struct emu *e);
 void eic_update(struct emu *e);
 void eic_reset(struct emu *e);
 void dsu_reset(struct emu *e);
+
+/* evsys.c, dmac.c, adc.c, i2s.c */
+void evsys_event(struct emu *e, uint32_t generator);
+void evsys_reset(struct emu *e);
+void dmac_trigger(struct emu *e, uint32_t source);
+void dmac_service(struct emu *e);
+void dmac_clock(struct emu *e);
+void dmac_input(struct emu *e, uint32_t channel);
+void dmac_reset(struct emu *e);
+bool dmac_listens(const struct emu *e, uint32_t source);
+bool dma_requested(const struct emu *e, uint32_t source); /* bus.c: by a flag that is up */
+void adc_event(struct emu *e);
+void adc_input(struct emu *e, bool synchronize);
+void adc_reset(struct emu *e);
+bool adc_listens(const struct emu *e);
+bool adc_ready(const struct emu *e);
+void i2s_event(struct emu *e, uint32_t serializer);
+void i2s_resume(struct emu *e);
+void i2s_reset(struct emu *e);
+bool i2s_listens(const struct emu *e);
+bool i2s_ready(const struct emu *e, uint32_t serializer);
+bool sercom_requests(const struct emu *e, uint32_t index, bool transmit);
+
+/* sound.c: positions count samples, 32 bits behind the point */
+uint64_t sound_position_q32(struct sound *s, uint64_t ps);
+uint64_t sound_step_q32(const struct sound *s, uint64_t ps);
+int32_t sound_at_q8(struct sound *s, uint64_t position_q32);
+bool sound_stands_still(const struct sound *s);
+void sound_free(struct emu *e);
 
 /* mtb.c: a jump from `from` to `to`; `exception`: by entering or leaving one. */
 void mtb_branch(struct emu *e, uint32_t from, uint32_t to, bool exception);

@@ -67,6 +67,12 @@ static uint8_t flags_of(const struct sercom *s) {
 static void update_irq(struct emu *e, uint32_t index) {
     const struct sercom *s = &e->sercom[index];
     irq_set_level(e, IRQ_SERCOM0 + index, (flags_of(s) & s->interrupts) != 0);
+    if (e->dmac.enabled) dmac_service(e);
+}
+
+/* A received byte, or room for one to send, as the DMA sees it. */
+bool sercom_requests(const struct emu *e, uint32_t index, bool transmit) {
+    return index < e->sercoms && (flags_of(&e->sercom[index]) & (transmit ? F_DRE : F_RXC)) != 0;
 }
 
 /* A byte as it looks when sender and receiver disagree on the speed by more than a bit over a frame. */

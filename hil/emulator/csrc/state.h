@@ -25,6 +25,10 @@ enum {
     NO_LINE = 0x7FFFFFFF,
     SERCOMS = 6,
     TIMERS = 5, /* TC3..TC7 */
+    EVENT_CHANNELS = 12,
+    EVENT_USERS = 31,
+    DMA_CHANNELS = 12,
+    SERIALIZERS = 2,
     UNMODELLED = 256
 };
 
@@ -59,8 +63,13 @@ enum event_source {
     EVENT_TC,
     EVENT_SERCOM_TX = EVENT_TC + TIMERS,
     EVENT_SERCOM_RX = EVENT_SERCOM_TX + SERCOMS,
-    EVENTS = EVENT_SERCOM_RX + SERCOMS
+    EVENT_ADC = EVENT_SERCOM_RX + SERCOMS,
+    EVENT_I2S,
+    EVENTS = EVENT_I2S + SERIALIZERS
 };
+
+/* What microphones hear. */
+enum sound_source { SOUND_ADC, SOUND_I2S, SOUNDS };
 
 enum exception {
     EXC_NMI = 2,
@@ -79,8 +88,12 @@ enum irq {
     IRQ_RTC = 3,
     IRQ_EIC = 4,
     IRQ_NVMCTRL = 5,
+    IRQ_DMAC = 6,
+    IRQ_EVSYS = 8,
     IRQ_SERCOM0 = 9,
-    IRQ_TC3 = 18
+    IRQ_TC3 = 18,
+    IRQ_ADC = 23,
+    IRQ_I2S = 27
 };
 
 struct fifo {
@@ -196,6 +209,60 @@ struct eic {
     uint32_t levels; /* of the 16 lines and, bit 16, NMI, as last seen */
 };
 
+struct evsys {
+    uint32_t channel[EVENT_CHANNELS];
+    uint8_t user[EVENT_USERS]; /* channel + 1, or 0 */
+    uint8_t control, channel_select, user_select;
+    uint32_t interrupts, flags;
+};
+
+struct dma_descriptor {
+    uint16_t control, count;
+    uint32_t source, target, next;
+};
+
+struct dma_channel {
+    uint8_t control_a, interrupts, flags;
+    bool pending, suspended, loaded, fetch_error;
+    uint32_t control_b, fetch_from;
+    struct dma_descriptor now;
+};
+
+struct dmac {
+    uint16_t control;
+    uint8_t debug, quality, selected, looked_at, last[4];
+    bool busy; /* dmac_service is at work */
+    uint32_t priority, base, write_back;
+    uint32_t enabled; /* channels that can transfer */
+    struct dma_channel channel[DMA_CHANNELS];
+};
+
+struct adc {
+    uint8_t control_a, reference, average, sampling, window, event_control, interrupts, flags, debug;
+    uint16_t control_b, result, window_low, window_high, gain_correction, offset_correction, calibration;
+    uint32_t input, offset; /* of the scanned inputs */
+    bool converting;
+    uint64_t began_ps;
+    struct sync sync;
+};
+
+struct i2s {
+    uint32_t control, clock[2], serializer[SERIALIZERS], data[SERIALIZERS];
+    uint16_t interrupts, flags;
+    uint64_t base_ps[SERIALIZERS], slots[SERIALIZERS]; /* slots that have ended since base_ps */
+    uint64_t running_at[SERIALIZERS]; /* bits a second in microhertz, 0: it does not run */
+    struct sync sync;
+};
+
+/* A file that a microphone hears; samples NULL: silence. */
+struct sound {
+    int16_t *samples;
+    uint64_t count, start_ps, taken;
+    uint32_t rate;
+    bool stop; /* time stands still at its end */
+    bool started, over;
+};
+
 struct dsu {
     uint32_t address, length, data, dcc[2];
     uint8_t status_a;
@@ -269,6 +336,12 @@ struct emu {
     struct eic eic;
     struct dsu dsu;
     struct mtb mtb;
+    struct evsys evsys;
+    struct dmac dmac;
+    struct adc adc;
+    struct i2s i2s;
+    struct sound sound[SOUNDS];
+    uint32_t supply_mv;
     struct observer *observer; /* profile and trace, or NULL */
 
     struct emu_unmodelled unmodelled[UNMODELLED];

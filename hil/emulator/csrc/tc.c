@@ -1,7 +1,8 @@
 /* tc.c -- timer/counters TC3 to TC7: 8, 16 and 32 bit (data sheet, chapter 30).
  *
  * A counter is a number of ticks since a known moment; flags follow when somebody looks, and an
- * event is scheduled only where an interrupt is enabled. Capture and waveform pins are not modelled.
+ * event is scheduled only where an interrupt, an output to the event system or the DMA wants it. Capture, counting of
+ * events and waveform pins are not modelled.
  */
 #include "ops.h"
 #include "state.h"
@@ -11,6 +12,8 @@ enum { A_SWRST = 1, A_ENABLE = 2, A_MODE = 0xC, A_MODE32 = 0x8, A_MODE8 = 0x4 };
 enum { B_DIR = 1, B_RESET = 2, B_ONESHOT = 4, B_CMD = 0xC0, CMD_RETRIGGER = 0x40, CMD_STOP = 0x80 };
 enum { F_OVF = 1, F_ERR = 2, F_SYNCRDY = 8, F_MC0 = 16 };
 enum { S_STOP = 8, S_SLAVE = 16, S_SYNCBUSY = 128 };
+enum { V_ACTION = 7, V_INPUT = 1 << 5, V_OVF_OUT = 1 << 8, V_MC0_OUT = 1 << 12, ACTION_RETRIGGER = 1,
+       ACTION_START = 3, GENERATOR_TC3 = 0x33, TRIGGER_TC3 = 0x18 };
 enum { RREQ = 1 << 15, RCONT = 1 << 14 };
 enum { BASE = 0x42002C00, STRIDE = 0x400, CHANNEL_TC3 = 0x1B, FIRST = 3 };
 
@@ -70,6 +73,16 @@ static void update_irq(struct emu *e, uint32_t index) {
     irq_set_level(e, IRQ_TC3 + index, (e->tc[index].flags & e->tc[index].interrupts) != 0);
 }
 
+/* Outputs of a timer: 0 overflow, 1 and 2 compare. */
+static bool feeds_events(const struct tc *t, uint32_t output) {
+    return t->event_control & (output == 0 ? V_OVF_OUT : V_MC0_OUT << (output - 1));
+}
+
+static void tell(struct emu *e, uint32_t index, uint32_t output) {
+    if (feeds_events(&e->tc[index], output)) evsys_event(e, GENERATOR_TC3 + 3 * index + output);
+    if (e->dmac.enabled) dmac_trigger(e, TRIGGER_TC3 + 3 * index + output);
+}
+
 /* Bring flags and one-shot up to date. */
 static void catch_up(struct emu *e, uint32_t index) {
     struct tc *t = &e->tc[index];
@@ -78,8 +91,10 @@ static void catch_up(struct emu *e, uint32_t index) {
     uint64_t round = top(t) + 1, wrap = wrap_distance(t);
     bool wrapped = passes(wrap, round, seen, ticks);
     if (wrapped && (t->control_b & B_ONESHOT)) ticks = wrap;
+    bool matched[2];
     for (uint32_t i = 0; i < 2; i++) {
-        if (passes(distance(t, t->compare[i]), round, seen, ticks)) t->flags |= (uint8_t)(F_MC0 << i);
+        matched[i] = passes(distance(t, t->compare[i]), round, seen, ticks);
+        if (matched[i]) t->flags |= (uint8_t)(F_MC0 << i);
     }
     if (wrapped) t->flags |= F_OVF;
     t->counter.seen = ticks;
@@ -90,6 +105,9 @@ static void catch_up(struct emu *e, uint32_t index) {
         counter_start(e, &t->counter, value);
     }
     update_irq(e, index);
+    if (wrapped) tell(e, index, 0);
+    if (matched[0]) tell(e, index, 1);
+    if (matched[1]) tell(e, index, 2);
 }
 
 static uint64_t count(struct emu *e, uint32_t index) {
@@ -105,7 +123,8 @@ static void schedule(struct emu *e, uint32_t index) {
     const uint64_t first[3] = {wrap_distance(t), distance(t, t->compare[0]), distance(t, t->compare[1])};
     static const uint8_t flag[3] = {F_OVF, F_MC0, F_MC0 << 1};
     for (uint32_t i = 0; i < 3; i++) {
-        bool wanted = t->interrupts & flag[i] || (i == 0 && t->control_b & B_ONESHOT);
+        bool wanted = t->interrupts & flag[i] || (i == 0 && t->control_b & B_ONESHOT) || feeds_events(t, i) ||
+                      (e->dmac.enabled && dmac_listens(e, TRIGGER_TC3 + 3 * index + i));
         if (!t->counter.running || !wanted || first[i] == 0) continue;
         uint64_t seen = t->counter.seen;
         uint64_t tick = seen < first[i] ? first[i] : first[i] + ((seen - first[i]) / round + 1) * round;
@@ -167,6 +186,17 @@ static void control_b_write(struct emu *e, uint32_t index, uint8_t clear, uint8_
     if ((set & B_CMD) == CMD_STOP) set_running(e, index, now, false);
 }
 
+/* An event for the timer. */
+void tc_input(struct emu *e, uint32_t index) {
+    struct tc *t = &e->tc[index];
+    uint32_t action = t->event_control & V_ACTION;
+    if (!(t->event_control & V_INPUT) || !(t->control_a & A_ENABLE)) return;
+    if (action == ACTION_RETRIGGER || (action == ACTION_START && !t->counter.running)) {
+        set_running(e, index, t->control_b & B_DIR ? top(t) : 0, true);
+        schedule(e, index);
+    }
+}
+
 /* CC0 and CC1 lie side by side in the width of the mode. */
 static void compare_write(struct tc *t, uint32_t offset, uint32_t value, uint32_t lanes) {
     uint32_t mode = t->control_a & A_MODE;
@@ -223,6 +253,10 @@ static void plain_write(struct emu *e, uint32_t index, uint32_t offset, uint32_t
     case EVCTRL:
         if (lanes & 1) t->debug = value & 1;
         t->event_control = (uint16_t)(merge((uint32_t)t->event_control << 16, value, lanes) >> 16);
+        if ((t->event_control & V_INPUT) && (t->event_control & V_ACTION) != ACTION_RETRIGGER &&
+            (t->event_control & V_ACTION) != ACTION_START) {
+            bus_log(e, BASE + STRIDE * index + EVCTRL + 2, true);
+        }
         break;
     case INTEN:
         t->interrupts &= (uint8_t)~masked;

@@ -58,7 +58,11 @@ void event_cancel(struct emu *e, uint32_t source) {
 
 static void fire(struct emu *e, uint32_t source) {
     e->when_ps[source] = NEVER;
-    if (source >= EVENT_SERCOM_RX) {
+    if (source >= EVENT_I2S) {
+        i2s_event(e, source - EVENT_I2S);
+    } else if (source == EVENT_ADC) {
+        adc_event(e);
+    } else if (source >= EVENT_SERCOM_RX) {
         sercom_rx_event(e, source - EVENT_SERCOM_RX);
     } else if (source >= EVENT_SERCOM_TX) {
         sercom_tx_event(e, source - EVENT_SERCOM_TX);
@@ -89,6 +93,12 @@ void event_service(struct emu *e) {
     }
 }
 
+/* A microphone is listened to, and what it hears is not over. */
+bool event_sound_flows(const struct emu *e) {
+    return (adc_listens(e) && !sound_stands_still(&e->sound[SOUND_ADC])) ||
+           (i2s_listens(e) && !sound_stands_still(&e->sound[SOUND_I2S]));
+}
+
 /* Nothing is under way that ends by itself: no transmission, no flash operation, no start-up. */
 bool event_only_free_running(const struct emu *e) {
     if (e->when_ps[EVENT_OSCILLATOR] != NEVER || e->when_ps[EVENT_NVM] != NEVER) return false;
@@ -98,5 +108,6 @@ bool event_only_free_running(const struct emu *e) {
     for (uint32_t i = 0; i < SERCOMS; i++) {
         if (e->when_ps[EVENT_SERCOM_TX + i] != NEVER || e->when_ps[EVENT_SERCOM_RX + i] != NEVER) return false;
     }
-    return !sercom_transmitting(e);
+    if (e->adc.converting && !adc_listens(e)) return false;
+    return !sercom_transmitting(e) && !event_sound_flows(e);
 }
