@@ -96,3 +96,9 @@ def test_sounddevice_is_imported_by_one_module():
     assert outside_importers("sounddevice") == ["capture/microphone.py"]
     code = "import sys, hil.capture.microphone, hil.cli.commands; assert 'sounddevice' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_optuna_is_imported_only_by_sweeps():
+    """`experiment.sweep` is the only importer of Optuna and of its database."""
+    assert outside_importers("optuna", "experiment/sweep") == []
+    assert outside_importers("sqlalchemy", "experiment/sweep") == []

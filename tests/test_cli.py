@@ -38,6 +38,7 @@ COMMANDS = (
     "results",
     "rigs",
     "run",
+    "sweep",
     "train",
     "tune",
 )

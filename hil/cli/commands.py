@@ -39,6 +39,7 @@ from hil.cli.live import live
 from hil.cli.mlperf import mlperf
 from hil.cli.results import results
 from hil.cli.rigs import rigs
+from hil.cli.sweep import sweep
 from hil.cli.train import train
 from hil.cli.tune import tune
 from hil.errors import UsageError
@@ -74,6 +75,7 @@ hil.add_command(baseline)
 hil.add_command(curve)
 hil.add_command(data)
 hil.add_command(results)
+hil.add_command(sweep)
 hil.add_command(train)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -34,6 +34,8 @@ GAIN_KERNELS = (EGRU, GRU8, FLOAT_GRU_KERNEL)
 GAIN_REPEATS = 8
 DEFAULT_CHIP = "atsamd21j18a"
 RigName = str | RigRequest
+Objects = MutableMapping[str, bytes]
+"""Object files by content."""
 _DEVICE_CODE = ("codegen", "layer_build.py", "features", "firmware", "firmware/", "fixed.py", "chips.py")
 _RUN_CODE = ("link", "rig", "probe", "emulator", "quant", "experiment", "trace.py")
 
@@ -46,12 +48,14 @@ def opened_rig(ws: Workspace, rig: RigName, *, fast_load: bool = False, chip_era
         yield opened
 
 
-def make_firmware(recipe: Recipe, ws: Workspace, compiler: str | None, rig: Target) -> Firmware:
+def make_firmware(
+    recipe: Recipe, ws: Workspace, compiler: str | None, rig: Target, known: Objects | None = None
+) -> Firmware:
     """
     Stage ``firmware``: C from the folder's artefact, compiled for the rig's chip and wiring.
 
     The recipe's chip counts for its memory: the rig's may be in another package.  A program that is already there is
-    taken without a compiler, unless one is asked for.
+    taken without a compiler, unless one is asked for.  ``known`` as for `hil.firmware.compile_firmware`.
 
     Raises:
         ArtefactError: The artefact is missing, damaged or too new.
@@ -73,7 +77,7 @@ def make_firmware(recipe: Recipe, ws: Workspace, compiler: str | None, rig: Targ
     }
 
     def make(folder: Path) -> dict[str, str]:
-        compile_model(recipe, ws, artefact, build, rig, compiler, folder)
+        compile_model(recipe, ws, artefact, build, rig, compiler, folder, known)
         return {}
 
     ws.stage("firmware", inputs, [ELF, FIRMWARE], make)
@@ -81,11 +85,18 @@ def make_firmware(recipe: Recipe, ws: Workspace, compiler: str | None, rig: Targ
 
 
 def compile_model(
-    recipe: Recipe, ws: Workspace, artefact: Artefact, build: Build, rig: Target, compiler: str | None, folder: Path
+    recipe: Recipe,
+    ws: Workspace,
+    artefact: Artefact,
+    build: Build,
+    rig: Target,
+    compiler: str | None,
+    folder: Path,
+    known: Objects | None = None,
 ) -> Firmware:
     """The firmware of a model with these kernels, in a folder.  Raises as `make_firmware`."""
     sources, chip_name = emit_c(artefact, audio=True, build=build), chip_for(recipe.build.chip, rig)
-    return _compile(ws, sources, chip_name, rig.wiring, compiler, recipe.build.optimize, folder)
+    return _compile(ws, sources, chip_name, rig.wiring, compiler, recipe.build.optimize, folder, known=known)
 
 
 def _compiler_name(ws: Workspace, asked: str | None) -> str:
@@ -108,6 +119,7 @@ def _compile(
     optimize: str,
     folder: Path,
     library: Library | None = None,
+    known: Objects | None = None,
 ) -> Firmware:
     with ws.progress.task("compiling") as update:
         return compile_firmware(
@@ -119,6 +131,7 @@ def _compile(
             out=folder,
             progress=update,
             library=library,
+            known=known,
         )
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hil.errors import UsageError
+from hil.experiment.recipe_file import recipe_toml
 from hil.experiment.workspace import write_text
 from hil.recipe import RECIPE_FILE, DataRecipe, QuantizeRecipe, Recipe, TrainRecipe, load_recipe
 
@@ -124,33 +123,5 @@ def _sized(base: Recipe, files: int) -> Recipe:
 
 def _toml(recipe: Recipe, out: Path) -> str:
     data = dataclasses.replace(recipe.data, folder=_relative(out / recipe.data.folder, out))
-    lines = [
-        "# Made by `hil train --data`, which writes [data] anew; the rest is yours to change.",
-        f"name = {_value(recipe.name)}",
-    ]
-    for part in dataclasses.fields(recipe):
-        section = data if part.name == "data" else getattr(recipe, part.name)
-        if not dataclasses.is_dataclass(section):
-            continue
-        if shown := _lines(section, only_changed=part.name in ("data", "stream")):
-            lines += ["", f"[{part.name}]", *shown]
-        for name, table in vars(section).items():
-            if dataclasses.is_dataclass(table):
-                lines += ["", f"[{part.name}.{name}]", *_lines(table, only_changed=False)]
-    return "\n".join(lines) + "\n"
-
-
-def _lines(section: Any, only_changed: bool) -> list[str]:
-    values = {field.name: (getattr(section, field.name), field.default) for field in dataclasses.fields(section)}
-    return [
-        f"{name} = {_value(value)}"
-        for name, (value, default) in values.items()
-        if value is not None
-        and not dataclasses.is_dataclass(value)
-        and not (only_changed and value == default and name != "seconds")
-    ]
-
-
-def _value(value: Any) -> str:
-    """JSON's strings, numbers, booleans and lists are TOML's."""
-    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+    made = dataclasses.replace(recipe, data=data)
+    return recipe_toml(made, "Made by `hil train --data`, which writes [data] anew; the rest is yours to change.")

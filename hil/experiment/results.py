@@ -234,7 +234,17 @@ def _logits(ws: Workspace, test: FeatureSet) -> dict[str, Logits]:
 
 
 def right_clips(test: FeatureSet, logits: Logits, voted: bool) -> npt.NDArray[np.bool_]:
-    """[C]: the clip, or the vote of its windows, is right."""
+    """
+    Which clips a model gets right.
+
+    Args:
+        test: [N] clips, or windows of clips.
+        logits: [N, O].
+        voted: The windows of a clip vote.
+
+    Returns:
+        [C], for each clip.
+    """
     from hil.datasets.voting import vote
 
     if not voted:

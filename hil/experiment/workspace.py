@@ -161,9 +161,12 @@ class Workspace:
             write_text(self._manifest_path(stage), _text(replace(known, outputs=outputs)))
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, *, wait: bool = False) -> Iterator[None]:
         """
         Keep other processes out, and clear what a killed one has left.  A folder that stays empty goes again.
+
+        Args:
+            wait: Wait, and say so, while another hil works in this folder.
 
         Raises:
             UsageError: Another hil works in this folder, or it cannot be written to.
@@ -176,7 +179,12 @@ class Workspace:
             raise UsageError(f"{self.folder}: cannot be written to ({error.strerror}). Choose another --out.") from None
         with file:
             if not _lock(file.fileno()):
-                raise UsageError(f"{self.folder}: another hil is working here. Wait for it, or choose another --out.")
+                if not wait:
+                    raise UsageError(
+                        f"{self.folder}: another hil is working here. Wait for it, or choose another --out."
+                    )
+                self.progress.say(f"{self.folder}: another hil is working here; waiting for it")
+                _lock(file.fileno(), wait=True)
             for left in self.folder.glob(f"{PART_PREFIX}*"):
                 shutil.rmtree(left, ignore_errors=True)
             try:
@@ -228,13 +236,22 @@ def _file_sha256(path: Path) -> str | None:
         return None
 
 
-def _lock(descriptor: int) -> bool:
+def is_locked(folder: Path) -> bool:
+    """Whether a process works in a folder of stages."""
+    try:
+        with (folder / LOCK_FILE).open("a") as file:
+            return not _lock(file.fileno())
+    except OSError:
+        return False
+
+
+def _lock(descriptor: int, wait: bool = False) -> bool:
     try:
         import fcntl
     except ImportError:  # not a POSIX system: nothing keeps two processes apart
         return True
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError:
         return False
     return True
