@@ -20,6 +20,7 @@ from hil.experiment.sweep.space import Choices, Range, flat, make_space, recipe_
 from hil.experiment.sweep.study import Settings, open_storage, require_equal
 from hil.experiment.sweep.trial import LEAST_ZEROS, random_artefact
 from hil.layer_build import LayerBuild
+from hil.prune_recipe import PruneRecipe
 from hil.recipe import BuildRecipe, CellRecipe, DataRecipe, Recipe, load_recipe
 from hil.report.sweep import front_svg
 
@@ -224,13 +225,18 @@ def test_the_model_that_stands_in_for_a_trained_one(kind):
     """The shape of the recipe, the same every time; as instructions at least half of its weights are zero."""
     features = features_for(make_artefact(inputs=8, outputs=3))
     recipe = replace(RECIPE, cell=CellRecipe(kind, (12, 9), 6))
-    for kernel, least, most in (("", 0.1, 0.4), ("straight", LEAST_ZEROS, 0.9)):
-        made = random_artefact(replace(recipe, build=BuildRecipe(kernel=kernel)), features)
+    for kernel, pruned, least, most in (
+        ("", 0.8, 0.1, 0.4),
+        ("straight", 0, LEAST_ZEROS, 0.7),
+        ("straight", 0.8, 0.9, 1),
+    ):
+        recipe = replace(recipe, build=BuildRecipe(kernel=kernel), prune=PruneRecipe(pruned))
+        made = random_artefact(recipe, features)
         assert [layer.units for layer in made.recurrent] == [12, 9]
         assert (made.inputs, made.dense[-1].rows.outputs) == (8, 3)
         zeros = np.mean(np.concatenate([layer.rows.weight_q2.ravel() for layer in made.recurrent]) == 0)
         assert least <= zeros <= most
-        assert random_artefact(replace(recipe, build=BuildRecipe(kernel=kernel)), features).sha256() == made.sha256()
+        assert random_artefact(recipe, features).sha256() == made.sha256()
 
 
 def test_paths_of_this_machine_are_no_part_of_the_recipe():

@@ -163,7 +163,9 @@ def check_fit(recipe: Recipe, ws: Workspace, place: Place) -> None:
     target = target_of(place.rig)
     inputs = {
         "features": file_sha256(ws.path(FEATURES)),
-        "recipe": " ".join(values_sha256(part) for part in (recipe.cell, recipe.events, recipe.quantize, recipe.build)),
+        "recipe": " ".join(
+            values_sha256(part) for part in (recipe.cell, recipe.events, recipe.quantize, recipe.prune, recipe.build)
+        ),
         "target": f"{target.chip} {values_sha256(target.wiring)}",
         "compiler": find_compiler(place.compiler).version,
         "code": code_sha256("codegen", "quant", "firmware", "firmware/", "chips.py", "experiment/sweep/trial.py"),
@@ -185,8 +187,8 @@ def random_artefact(recipe: Recipe, features: Features) -> Artefact:
     """
     A model of the recipe's shape; the same one every time.
 
-    Its size is that of the trained one where weights are data.  Where they are instructions, half of them are zero,
-    so that it is smaller.
+    Its size is that of the trained one where weights are data.  Where they are instructions, half of those that are
+    not pruned are zero, so that it is smaller.
 
     Raises:
         UsageError: There can be no such model.
@@ -199,9 +201,10 @@ def random_artefact(recipe: Recipe, features: Features) -> Artefact:
     build = complete_build(artefact, recipe.build.kernel, recipe.build.layers)
     if not any(choice.kernel in INSTRUCTION_KERNELS for choice in build.values()):
         return artefact
+    zeros = 1 - (1 - LEAST_ZEROS) * (1 - recipe.prune.sparsity)
     for name, array in arrays.items():
         if array.ndim == 2:
-            few = np.abs(array) <= np.quantile(np.abs(array), LEAST_ZEROS)
+            few = np.abs(array) <= np.quantile(np.abs(array), zeros)
             arrays[name] = np.where(few, np.float32(0), array)
     model = dataclasses.replace(model, arrays=arrays)
     return quantize(model, features.frontend, features.labels, recipe.quantize, name=recipe.name)
