@@ -34,12 +34,13 @@ def hil_bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     from hil.pytest_plugin.bench import BenchRig
 
     config = request.config
+    cache = getattr(config, "cache", None)  # None with -p no:cacheprovider
     made = BenchRig(
         request.param,
         fallback=not config.getoption("--no-fallback"),
         timeout_s=config.getoption("--rig-timeout"),
         compiler=config.getoption("--hil-compiler"),
-        cache=config.cache.mkdir("hil-firmware") if config.cache else tmp_path_factory.mktemp("hil-firmware"),
+        cache=cache.mkdir("hil-firmware") if cache else tmp_path_factory.mktemp("hil-firmware"),
     )
     with made:
         yield made
