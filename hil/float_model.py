@@ -61,6 +61,7 @@ class FloatModel:
         dense: Units of the hidden dense layer.
         outputs: O, classes.
         readout_shift: 0 to 15.
+        hold_q15: As in the artefact: how far an input may move and count as unchanged.
         arrays: float32 by name; a weight of exactly 0 is pruned, and training on leaves it so.
             eGRU: ``recurrent.N.weight`` [2H, D + H], z rows then g rows, columns inputs then
             state; ``recurrent.N.bias`` [2H].  Event eGRU: the same, its columns inputs then events,
@@ -86,6 +87,7 @@ class FloatModel:
     quantization: Mapping[str, Any] = field(default_factory=dict)
     curve: tuple[Epoch, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    hold_q15: int = 0
 
     def __post_init__(self) -> None:
         for problem in _problems(self):
@@ -129,6 +131,7 @@ class FloatModel:
             "quantization": dict(self.quantization),
             "curve": [asdict(epoch) for epoch in self.curve],
             "provenance": dict(self.provenance),
+            **({"hold_q15": self.hold_q15} if self.hold_q15 else {}),
         }
         tensors = _tensors(self)
         manifest["arrays_sha256"] = _arrays_sha256(tensors)
@@ -200,6 +203,7 @@ def _assemble(manifest: dict[str, Any], tensors: Mapping[str, npt.NDArray[Any]])
         quantization=manifest["quantization"],
         curve=tuple(Epoch(**epoch) for epoch in manifest["curve"]),
         provenance=manifest["provenance"],
+        hold_q15=manifest.get("hold_q15", 0),
     )
 
 
@@ -244,6 +248,8 @@ def _problems(m: FloatModel) -> Iterator[str]:
         return
     if type(m.readout_shift) is not int or not 0 <= m.readout_shift <= MAX_READOUT_SHIFT:
         yield f"readout shift is {m.readout_shift!r}, expected 0 to {MAX_READOUT_SHIFT}"
+    if type(m.hold_q15) is not int or not 0 <= m.hold_q15 < 1 << 15:
+        yield f"hold_q15 is {m.hold_q15!r}, expected 0 to 32767"
     shapes = array_shapes(m.kind, m.inputs, m.hidden, m.dense, m.outputs)
     if set(m.arrays) != set(shapes):
         yield f"arrays {sorted(set(m.arrays) ^ set(shapes))} are missing or too many"

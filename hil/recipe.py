@@ -201,16 +201,20 @@ class CellRecipe:
         kind: ``"embedded_gru"`` (eGRU) or ``"event_embedded_gru"`` (event eGRU).
         hidden: Units of each recurrent layer, input side first.
         dense: Units of the dense layer (ReLU).
+        hold: An input that moved by no more than this (1.0 = full scale) since it was last taken counts as unchanged,
+            in training as on the device; 0: every input is taken as it is.
     """
 
     kind: Literal["embedded_gru", "event_embedded_gru"] = "embedded_gru"
     hidden: tuple[int, ...] = (30, 20)
     dense: int = 16
+    hold: float = 0.0
 
     def __post_init__(self) -> None:
         _require(len(self.hidden) >= 1, "cell.hidden is empty: name at least one layer")
         for units in (*self.hidden, self.dense):
             _require(1 <= units <= 4096, f"cell: {units} units; must be within 1 and 4096")
+        _require(0 <= self.hold <= 0.5, f"cell.hold = {self.hold}: must be within 0 and 0.5")
 
 
 @dataclass(frozen=True)
@@ -329,6 +333,8 @@ class Recipe:
             del values["train"]["keep"]  # the same
         if not self.prune.sparsity:
             del values["prune"]  # the same
+        if not self.cell.hold:
+            del values["cell"]["hold"]  # the same
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 

@@ -27,10 +27,11 @@ from hil.artefact.byte_layers import MAX_SHIFT, ByteRows
 from hil.artefact.layers import CELLS, AnyRows, DenseLayer, FrontEnd, RecurrentLayer, Rows
 from hil.config import from_table
 from hil.errors import ArtefactError, UsageError
+from hil.fixed import INT16_MAX
 from hil.layer_build import Build, LayerBuild
 
 FORMAT = "hil-artefact"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Newest that is read; a file says 1 unless it uses what came later (docs/artefact.md)."""
 SOFTSIGN = "lines-512-112"
 """Name of the only softsign form that kernels implement (docs/artefact.md, "Softsign")."""
@@ -51,6 +52,8 @@ class Artefact:
         dense: Layers; only the last is linear.
         bias_bits: 16 or 3: what a bias is counted with, and checked against.
         softsign: Name of the integer form of softsign.
+        hold_q15: An input that moved by no more than this since it was last taken counts as unchanged; at the start of
+            a sequence 0 was taken.  0: every input is taken as it is.
         provenance: Hashes of recipe, data and code, seeds, scores: text or numbers by name.
         build: How its layers become code, of those that were tuned; not part of its hash.
     """
@@ -63,6 +66,7 @@ class Artefact:
     dense: tuple[DenseLayer, ...]
     bias_bits: Literal[3, 16] = 16
     softsign: str = SOFTSIGN
+    hold_q15: int = 0
     provenance: Mapping[str, Any] = field(default_factory=dict)
     build: Build = field(default_factory=dict)
 
@@ -199,6 +203,7 @@ def _assemble(manifest: dict[str, Any], tensors: Mapping[str, npt.NDArray[Any]],
         dense=tuple(dense),
         bias_bits=manifest["bias_bits"],
         softsign=manifest["softsign"],
+        hold_q15=manifest.get("hold_q15", 0),
         provenance=manifest["provenance"],
         build=build,
     )
@@ -223,7 +228,7 @@ def _vectors(a: Artefact) -> dict[str, npt.NDArray[Any]]:
 def _manifest(a: Artefact, tensors: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
     return {
         "format": FORMAT,
-        "version": 2 if a.frontend.mean_shift else 1,
+        "version": 3 if a.hold_q15 else 2 if a.frontend.mean_shift else 1,
         "name": a.name,
         "labels": list(a.labels),
         "frontend": {
@@ -245,6 +250,7 @@ def _manifest(a: Artefact, tensors: Mapping[str, npt.NDArray[Any]]) -> dict[str,
         ],
         "bias_bits": a.bias_bits,
         "softsign": a.softsign,
+        **({"hold_q15": a.hold_q15} if a.hold_q15 else {}),
         "provenance": dict(a.provenance),
         "arrays_sha256": _arrays_sha256(tensors),
     }
@@ -274,6 +280,8 @@ def _problems(a: Artefact) -> Iterator[str]:
         yield f"softsign form {a.softsign!r} is not known, expected {SOFTSIGN!r}"
     if a.bias_bits not in (3, 16):
         yield f"bias_bits is {a.bias_bits!r}, expected 3 or 16"
+    if type(a.hold_q15) is not int or not 0 <= a.hold_q15 <= INT16_MAX:
+        yield f"hold_q15 is {a.hold_q15!r}, expected 0 to {INT16_MAX}"
     if not a.recurrent or not a.dense:
         yield "a model needs at least one recurrent and one dense layer"
         return

@@ -55,6 +55,7 @@ class Network(nn.Module):
         dense: Units of the hidden dense layer.
         outputs: O, classes.
         readout_shift: States (events, of an event eGRU) are summed over time and divided by two to this.
+        hold_q15: An input that moved by no more than this since it was last taken counts as unchanged.
         z_bias: Initial bias of the eGRU's gates.
         threshold: Initial threshold of the event eGRU's units.
         surrogate: Derivative that the event eGRU learns with.
@@ -70,6 +71,7 @@ class Network(nn.Module):
         outputs: int,
         readout_shift: int,
         *,
+        hold_q15: int = 0,
         z_bias: float = -2.0,
         threshold: float = 0.05,
         surrogate: Surrogate | None = None,
@@ -77,7 +79,7 @@ class Network(nn.Module):
     ):
         super().__init__()
         self.kind, self.inputs, self.hidden, self.outputs = kind, inputs, hidden, outputs
-        self.readout_shift = readout_shift
+        self.readout_shift, self.hold_q15 = readout_shift, hold_q15
         widths = zip((inputs, *hidden[:-1]), hidden, strict=True)
         layers: list[nn.Module]
         if kind == "gru":
@@ -120,6 +122,7 @@ class Network(nn.Module):
             their gradients go through the surrogate.
         """
         rates = []
+        x = held_inputs(x, self.hold_q15) if self.hold_q15 else x
         for layer in self.recurrent:
             if isinstance(layer, EventEmbeddedGRU):
                 sequence = layer.run(x)
@@ -189,6 +192,20 @@ class Network(nn.Module):
         return [*pairs, *((layer.bias, f) for layer, f in zip(self.dense, self.dense_formats, strict=True))]
 
 
+def held_inputs(x: Tensor, least_q15: int) -> Tensor:
+    """
+    [N, T, D] inputs as they are taken: what moved by no more than ``least_q15`` since it was last taken is unchanged.
+
+    Twin:
+        `hil.quant.sent_inputs`; differences of Q15 values are exact in float32.
+    """
+    taken, last = torch.empty_like(x), torch.zeros_like(x[:, 0])
+    for t, now in enumerate(x.unbind(1)):
+        last = torch.where((now - last).abs() > least_q15 / Q15_ONE, now, last)
+        taken[:, t] = last
+    return taken
+
+
 def _linear(inputs: int, outputs: int, generator: torch.Generator | None) -> nn.Linear:
     layer = nn.Linear(inputs, outputs)
     with torch.no_grad():
@@ -225,7 +242,7 @@ def parameters_by_name(network: Network) -> dict[str, nn.Parameter]:
 def network_from(model: FloatModel, surrogate: Surrogate | None = None) -> Network:
     """A network with the model's parameters, quantized if the model was trained quantized."""
     shape = (model.inputs, model.hidden, model.dense, model.outputs, model.readout_shift)
-    network = Network(model.kind, *shape, surrogate=surrogate)
+    network = Network(model.kind, *shape, hold_q15=model.hold_q15, surrogate=surrogate)
     with torch.no_grad():
         for name, parameter in parameters_by_name(network).items():
             parameter.copy_(torch.tensor(model.arrays[name]))

@@ -30,10 +30,43 @@ static const struct event_embedded_gru_state {name}_state = {{
 """
 
 
-def event_embedded_gru_part(name: str, layer: EventEmbeddedGruLayer, x: str, kernel: EventKernel = "events") -> Part:
-    """An event eGRU layer on ``firmware/kernels/event_embedded_gru.c``; ``x`` is the expression of its input."""
+_DELTAS = """\
+static void {name}_step(const int16_t *x_q15)
+{{
+    struct event *end = events_append_changes({name}_changes, x_q15, {name}_sent_q15, {inputs}, {name}_where, 0);
+    *end = (struct event){{0, {name}_where[{columns}]}};
+    *{name}_spoken = (struct event){{0, {name}_where[{columns} + 1]}};
+    {name}_sum({name}_list, {name}_kept_q17, {name}_acc_q17, {name}_changes);
+    event_embedded_gru_update(&{name}, &{name}_state);
+}}
+static void {name}_reset(void)
+{{
+    event_embedded_gru_reset(&{name}, &{name}_state);
+    for (unsigned i = 0; i < {rows}; i++) {{
+        {name}_kept_q17[i] = {name}_bias_q17[i];
+    }}
+    for (unsigned i = 0; i < {inputs}; i++) {{
+        {name}_sent_q15[i] = 0;
+    }}
+}}
+"""
+
+
+def event_embedded_gru_part(
+    name: str, layer: EventEmbeddedGruLayer, x: str, kernel: EventKernel = "events", *, deltas: bool = False
+) -> Part:
+    """
+    An event eGRU layer on ``firmware/kernels/event_embedded_gru.c``.
+
+    Args:
+        name: Prefix of identifiers and files.
+        layer: The layer.
+        x: The expression of its input.
+        kernel: Whose sums.
+        deltas: Of the input only columns whose value has changed are visited: their exact sums are kept.
+    """
     inputs, units = layer.inputs, layer.units
-    sums, files = event_sum(name, layer.rows.weight_q2, kernel)
+    sums, files = event_sum(name, layer.rows.weight_q2, kernel, deltas=deltas)
     definitions = (
         f"/* {name}: event eGRU, D = {inputs}, H = {units} */\n"
         + sums
@@ -46,15 +79,26 @@ def event_embedded_gru_part(name: str, layer: EventEmbeddedGruLayer, x: str, ker
         + buffer("int16_t", f"{name}_h_q15", units, "[H] state")
         + buffer("int16_t", f"{name}_y_q15", units, "[H] outputs of the last step")
         + _LAYER.format(name=name, inputs=inputs, units=units)
+        + (_changes(name, inputs, units) if deltas else "")
     )
     inner = f"{name}_acc_q17, {name}_shift, {name}_h_q15, NULL, &inner_event_embedded_gru, &{name}_state"
     return Part(
         definitions,
-        run=f"event_embedded_gru_step(&{name}, {x}, &{name}_state);",
+        run=f"{name}_step({x});" if deltas else f"event_embedded_gru_step(&{name}, {x}, &{name}_state);",
         result=f"{name}_y_q15",
-        reset=f"event_embedded_gru_reset(&{name}, &{name}_state);",
+        reset=f"{name}_reset();" if deltas else f"event_embedded_gru_reset(&{name}, &{name}_state);",
         inspect=f"{{{inputs}, {units}, {inner}}}",
         files=files,
+    )
+
+
+def _changes(name: str, inputs: int, units: int) -> str:
+    """A step that is told of changes of the input, and its reset."""
+    return (
+        buffer("int32_t", f"{name}_kept_q17", 2 * units, "[2H] bias and the sums of the inputs sent")
+        + buffer("int16_t", f"{name}_sent_q15", inputs, "[D] inputs sent")
+        + buffer("struct event", f"{name}_changes", inputs + 1, "[D + 1] changes of the input, and the end")
+        + _DELTAS.format(name=name, inputs=inputs, columns=inputs + units, rows=2 * units)
     )
 
 

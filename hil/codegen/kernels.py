@@ -24,6 +24,7 @@ from hil.artefact import (
     Rows,
 )
 from hil.codegen.event_layers import event_embedded_gru_part
+from hil.codegen.event_rows import EventKernel
 from hil.codegen.gate_layers import byte_dense_part, event_gru_part, gru8_part
 from hil.codegen.layers import EGRU_KERNELS, ROWS_KERNELS, dense_part, embedded_gru_part, pick
 from hil.codegen.parts import Part
@@ -38,12 +39,13 @@ DenseKernel = Callable[[str, DenseLayer, str, str, str, LayerBuild], Part]
 
 
 def _event_part(name: str, layer: EventEmbeddedGruLayer, x: str, choice: LayerBuild) -> Part:
-    return event_embedded_gru_part(name, layer, x, "reference" if choice.kernel == "reference" else "events")
+    kernel: EventKernel = "reference" if choice.kernel == "reference" else "events"
+    return event_embedded_gru_part(name, layer, x, kernel, deltas=choice.kernel == "deltas")
 
 
 RECURRENT: dict[type[RecurrentLayer], dict[str, RecurrentKernel]] = {
     EmbeddedGruLayer: dict.fromkeys(EGRU_KERNELS, embedded_gru_part),
-    EventEmbeddedGruLayer: dict.fromkeys(("events", "reference"), _event_part),
+    EventEmbeddedGruLayer: dict.fromkeys(("events", "deltas", "reference"), _event_part),
     Gru8Layer: {"packed4": gru8_part},
     EventGruLayer: {"events": event_gru_part},
 }

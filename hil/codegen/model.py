@@ -51,7 +51,7 @@ const uint8_t model_kernels = 0;
 const struct bench_kernel model_bench[] = {{{{NULL, NULL, NULL}}}};
 
 {definitions}
-{shared}static uint32_t saturated;
+{shared}{hold}static uint32_t saturated;
 
 static const struct model_layer inspected[LAYERS] = {{
 {inspect}
@@ -102,6 +102,27 @@ const struct model_layer *model_layer(unsigned i)
 
 {audio}"""
 
+_HOLD = """\
+#define HOLD_Q15 {least} /* an input that moved by no more is unchanged */
+{buffer}
+static void hold_reset(void)
+{{
+    for (unsigned i = 0; i < {inputs}; i++) {{
+        taken_q15[i] = 0;
+    }}
+}}
+
+static void hold(const int16_t *x)
+{{
+    for (unsigned i = 0; i < {inputs}; i++) {{
+        const int32_t moved = x[i] - taken_q15[i];
+        if (moved > HOLD_Q15 || moved < -HOLD_Q15) {{
+            taken_q15[i] = x[i];
+        }}
+    }}
+}}
+
+"""
 _NO_AUDIO = "const struct model_audio *const model_audio = NULL;\n"
 _AUDIO = """\
 {definitions}static const struct model_audio audio = {{
@@ -150,8 +171,9 @@ def emit_c(artefact: Artefact, *, audio: bool = False, build: Build | None = Non
         definitions="\n".join(part.definitions for part in (*recurrent, *dense)),
         shared=_shared_buffers(artefact),
         inspect=_lines(f"{part.inspect}," for part in recurrent),
-        reset=_lines(part.reset for part in recurrent),
-        step=_lines(part.run for part in recurrent),
+        reset=_lines((*(["hold_reset();"] if artefact.hold_q15 else []), *(part.reset for part in recurrent))),
+        hold=_hold(artefact),
+        step=_lines((*_taken(artefact), *(part.run for part in recurrent))),
         result=recurrent[-1].result,
         readout_shift=artefact.readout_shift,
         output=_lines(part.run for part in dense),
@@ -183,6 +205,18 @@ def _audio(artefact: Artefact) -> str:
         + buffer("int32_t", "audio_logits_q15", outputs, "[O]")
     )
     return _AUDIO.format(definitions=definitions, frames=frontend.frames)
+
+
+def _hold(artefact: Artefact) -> str:
+    """What takes only inputs that moved (twin: `hil.quant.sent_inputs`); nothing if all are taken."""
+    if not artefact.hold_q15:
+        return ""
+    taken = buffer("int16_t", "taken_q15", artefact.inputs, "[D] inputs as they were last taken")
+    return _HOLD.format(least=artefact.hold_q15, buffer=taken, inputs=artefact.inputs)
+
+
+def _taken(artefact: Artefact) -> tuple[str, ...]:
+    return ("hold(x);", "x = taken_q15;") if artefact.hold_q15 else ()
 
 
 def _recurrent_parts(artefact: Artefact, build: Build) -> Sequence[Part]:

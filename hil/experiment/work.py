@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hil.artefact import Artefact, RecurrentLayer
+from hil.quant import taken_inputs
 from hil.trace import Trace
 
 
@@ -20,8 +21,9 @@ class Matrix:
     Attributes:
         name: Such as ``"recurrent.0, inputs"``, ``"recurrent.0, state"`` or ``"dense.1"``.
         weights, nonzero: Number of weights, and of those that are not 0.
-        density: Mean share of its inputs that are not 0.  Of a state: that of the layer's outputs.  Of a dense layer
-            1: it runs once a sequence, and no kernel of it leaves inputs out.
+        density: Mean share of its inputs that are not 0; of inputs that are held (`Artefact.hold_q15`) the share that
+            changed, which is all that kernel ``deltas`` visits.  Of a state: that of the layer's outputs.  Of a dense
+            layer 1: it runs once a sequence, and no kernel of it leaves inputs out.
         per: ``"step"``, or ``"output"``: once a sequence.
     """
 
@@ -47,6 +49,8 @@ def matrices_of(artefact: Artefact, x: npt.NDArray[np.int16], traces: Sequence[T
         traces: What the twin gave for them; their `activity` counts.
     """
     activity = np.mean([trace.activity for trace in traces], axis=0)
+    if artefact.hold_q15:
+        x = np.diff(taken_inputs(artefact, x), axis=1, prepend=np.int16(0))
     density = float(np.count_nonzero(x) / x.size)
     found = []
     for i, layer in enumerate(artefact.recurrent):

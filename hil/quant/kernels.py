@@ -192,12 +192,16 @@ def sent_inputs(x: Int16, least_q15: int) -> Int16:
         The shape of ``x``; a layer that is told of changes equals the dense layer on these.
 
     Twin:
-        ``events_append_changes`` in firmware/kernels/events.c.
+        ``events_append_changes`` in firmware/kernels/events.c; ``hold`` in the generated model.c.
     """
     sent = np.zeros_like(x)
     held = np.zeros_like(x[..., 0, :])
     for t in range(x.shape[-2]):
-        moved = np.abs(x[..., t, :].astype(np.int32) - held) > least_q15
-        held = np.where(moved, x[..., t, :], held)
+        held = hold_inputs(x[..., t, :], held, least_q15)
         sent[..., t, :] = held
     return sent
+
+
+def hold_inputs(x: Int16, held: Int16, least_q15: int) -> Int16:
+    """One step of `sent_inputs`: x and held [..., D], what was sent last."""
+    return np.where(np.abs(x.astype(np.int32) - held) > least_q15, x, held)

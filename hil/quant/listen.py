@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from hil.artefact import Artefact
 from hil.quant.cells import start_layer, step_layer
+from hil.quant.kernels import hold_inputs
 from hil.quant.twin import outputs_of_sums, run_twin_batch
 from hil.trace import Decision, Listening
 
@@ -87,6 +88,7 @@ class _Carried:
         self._artefact, self._hop = artefact, listening.hop
         self._hops = max(1, listening.frames // listening.hop)
         self._states = [start_layer(layer, 1) for layer in artefact.recurrent]
+        self._taken = np.zeros((1, artefact.inputs), np.int16)
         self._sum = np.zeros(artefact.recurrent[-1].units, np.int64)
         self._sums: list[npt.NDArray[np.int64]] = []  # of the last hops
         self._count = 0
@@ -95,7 +97,7 @@ class _Carried:
         """As `_Fresh.feed`."""
         done = []
         for vector in features:
-            x = vector[None]
+            x = self._taken = hold_inputs(vector[None], self._taken, self._artefact.hold_q15)
             for i, layer in enumerate(self._artefact.recurrent):
                 self._states[i] = step_layer(layer, x, self._states[i])
                 x = self._states[i].output_q15

@@ -132,6 +132,7 @@ def quantize(
         readout_shift=model.readout_shift,
         dense=(DenseLayer(rows["dense.0"], "relu"), DenseLayer(rows["dense.1"], "linear")),
         bias_bits=recipe.bias_bits,
+        hold_q15=model.hold_q15,
         provenance=dict(provenance or {}),
     )
 

@@ -9,7 +9,7 @@ from hil.artefact import Artefact, RecurrentLayer
 from hil.errors import UsageError
 from hil.fixed import INT32_MAX, Int, shift_round
 from hil.quant.cells import TRACES, start_layer, step_layer
-from hil.quant.kernels import Int16, Int32, dense, readout_sum
+from hil.quant.kernels import Int16, Int32, dense, readout_sum, sent_inputs
 from hil.trace import AnyLayerTrace, Tier, Trace
 
 MAX_STEPS = INT32_MAX // (1 << 15)
@@ -42,7 +42,7 @@ def run_twins(artefact: Artefact, features: Int16, *, detail: bool = False) -> l
     """`run_twin` for [N, T, D]: many sequences of one length at once, several times faster than one by one."""
     _check(artefact, features, dimensions=3)
     layers: list[AnyLayerTrace] = []
-    x = features
+    x = taken_inputs(artefact, features)
     for layer in artefact.recurrent:
         layers.append(_run_layer(x, layer))
         x = layers[-1].output_q15
@@ -77,6 +77,7 @@ def run_twin_batch(artefact: Artefact, features: Int16) -> Int32:
     """
     _check(artefact, features, dimensions=3)
     count, steps, _ = features.shape
+    features = taken_inputs(artefact, features)
     states = [start_layer(layer, count) for layer in artefact.recurrent]
     sums = np.zeros((count, artefact.recurrent[-1].units), np.int64)
     for step in range(steps):
@@ -91,10 +92,15 @@ def run_twin_batch(artefact: Artefact, features: Int16) -> Int32:
 def run_layers(artefact: Artefact, features: Int16) -> Int16:
     """States [N, T, H] int16 of the last recurrent layer for features [N, T, D]."""
     _check(artefact, features, dimensions=3)
-    x = features
+    x = taken_inputs(artefact, features)
     for layer in artefact.recurrent:
         x = _run_layer(x, layer).output_q15
     return x
+
+
+def taken_inputs(artefact: Artefact, features: Int16) -> Int16:
+    """[N, T, D] what the first layer sees: an input within `Artefact.hold_q15` of what was last taken is unchanged."""
+    return sent_inputs(features, artefact.hold_q15) if artefact.hold_q15 else features
 
 
 def outputs_of_sums(artefact: Artefact, sums: Int) -> Int32:

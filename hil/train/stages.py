@@ -23,6 +23,7 @@ from hil.cells import (
 )
 from hil.errors import UsageError
 from hil.features import FeatureSet
+from hil.fixed import Q15_ONE
 from hil.float_model import CELL_NAMES, Epoch, FloatModel, Kind
 from hil.prune_recipe import PruneRecipe
 from hil.quant import fit_exponents, quantization_settings
@@ -92,6 +93,7 @@ def fit(
             recipe.cell.dense,
             outputs,
             _readout_shift(recipe, kind, steps),
+            hold_q15=_hold_q15(recipe, kind),
             z_bias=recipe.train.z_bias,
             threshold=recipe.events.threshold,
             surrogate=Surrogate(recipe.events.damping, recipe.events.support),
@@ -108,6 +110,7 @@ def fit(
         arrays=arrays_of(network),
         curve=curve,
         provenance=_provenance(plan, curve),
+        hold_q15=network.hold_q15,
     )
 
 
@@ -166,6 +169,7 @@ def fit_quantized(
         quantization=settings,
         curve=curve,
         provenance={**_provenance(plan, curve), "float_model": float_model.sha256()},
+        hold_q15=network.hold_q15,
     )
 
 
@@ -234,6 +238,11 @@ def _readout_shift(recipe: Recipe, kind: Kind, steps: int) -> int:
     if kind == "event_embedded_gru":
         return event_readout_shift_for(steps, recipe.events.activity)
     return readout_shift_for(steps)
+
+
+def _hold_q15(recipe: Recipe, kind: Kind) -> int:
+    """The float GRU is a baseline of everything that the eGRU does, so it takes its inputs as they are."""
+    return 0 if kind == "gru" else round(recipe.cell.hold * Q15_ONE)
 
 
 def _quantized_plan(recipe: Recipe, kind: Kind) -> Plan:
