@@ -37,6 +37,7 @@ from hil.cli.doctor import doctor
 from hil.cli.emulate import emulate
 from hil.cli.live import live
 from hil.cli.mlperf import mlperf
+from hil.cli.replay import replay
 from hil.cli.results import results
 from hil.cli.rigs import rigs
 from hil.cli.sweep import sweep
@@ -71,12 +72,24 @@ def hil() -> None:
     """
 
 
-hil.add_command(baseline)
-hil.add_command(curve)
-hil.add_command(data)
-hil.add_command(results)
-hil.add_command(sweep)
-hil.add_command(train)
+for command in (
+    baseline,
+    calibrate,
+    capture,
+    curve,
+    data,
+    doctor,
+    emulate,
+    live,
+    mlperf,
+    replay,
+    results,
+    rigs,
+    sweep,
+    train,
+    tune,
+):
+    hil.add_command(command)
 
 
 @hil.command(short_help="Quantization-aware training, artefact", epilog=examples("hil quantize models/keyword-demo"))
@@ -309,18 +322,6 @@ def bench(
         )
         show_bench(done)
     return 0
-
-
-hil.add_command(emulate)
-hil.add_command(calibrate)
-hil.add_command(capture)
-hil.add_command(live)
-hil.add_command(mlperf)
-hil.add_command(tune)
-
-
-hil.add_command(rigs)
-hil.add_command(doctor)
 
 
 @hil.command(

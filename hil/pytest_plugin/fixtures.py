@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hil.link.schema import Detail
     from hil.pytest_plugin.bench import BenchRig, Model
     from hil.pytest_plugin.comparing import DeviceTrace
+    from hil.trace import Listening
 
 LONG_STEPS = 256
 """Longer sequences are compared by hashes unless states are asked for."""
@@ -125,13 +126,14 @@ class StreamFixture:
         reports.keep_run(self._item, made)
         return made
 
-    def audio(self, samples: npt.NDArray[np.int16], name: str = "sound") -> Stream:
+    def audio(self, samples: npt.NDArray[np.int16], name: str = "sound", listening: Listening | None = None) -> Stream:
         """
         Send sound; features, network and decisions are the device's, and compared with the host's.
 
         Args:
             samples: [N] int16 at the front end's rate.
             name: For differences.
+            listening: How it is decided; None: as the recipe's [stream] says.
 
         Raises:
             UsageError, RigError, DeviceError: As `hil.experiment.listen.run_stream`.
@@ -139,7 +141,8 @@ class StreamFixture:
         from hil.experiment.listen import listening_of, run_stream
 
         artefact = self._model.artefact
-        return run_stream(artefact, name, samples, listening_of(self._model.stream, artefact), self._rig.device)
+        listening = listening or listening_of(self._model.stream, artefact)
+        return run_stream(artefact, name, samples, listening, self._rig.device)
 
 
 class MeasureFixture:
