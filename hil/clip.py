@@ -1,10 +1,11 @@
-"""Labelled sound: what data sets deliver and front ends take."""
+"""Labelled sound, and labelled sequences of vectors: what data sets deliver and features are made of."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +51,53 @@ class Dataset:
         digest = hashlib.sha256("\0".join(self.labels).encode())
         for part in (self.train, self.validation, self.test):
             _update(digest, part)
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class SequenceSet:
+    """
+    Labelled sequences of vectors.
+
+    Attributes:
+        values: [M, D] numbers of any real type: the vectors of all sequences, one after the other.
+        lengths: [N] int64, steps of each sequence, at least 1; together M.
+        y: [N] int64, indices into the data set's labels.
+        names: [N] identify sequences in errors and reports.
+    """
+
+    values: npt.NDArray[Any]
+    lengths: npt.NDArray[np.int64]
+    y: npt.NDArray[np.int64]
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+@dataclass(frozen=True)
+class SequenceDataset:
+    """
+    Three disjoint sets of sequences.
+
+    Attributes:
+        labels: Names of the classes, in the order of the network's outputs.
+        train, validation, test: None of their sequences occurs in two of them.
+    """
+
+    labels: tuple[str, ...]
+    train: SequenceSet
+    validation: SequenceSet
+    test: SequenceSet
+
+    def sha256(self) -> str:
+        """Hash of every value, length, label and name, in order."""
+        digest = hashlib.sha256("\0".join(self.labels).encode())
+        for part in (self.train, self.validation, self.test):
+            digest.update(f"{len(part)}\0{part.values.dtype.str}\0{part.values.shape}\0".encode())
+            for array in (part.values, part.lengths, part.y):
+                digest.update(np.ascontiguousarray(array).tobytes())
+            digest.update("\0".join(part.names).encode())
         return digest.hexdigest()
 
 

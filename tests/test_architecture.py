@@ -17,7 +17,7 @@ ROWS = [
     {"codegen", "link", "emulator", "train"},
     {"cells", "quant", "features", "datasets"},
     {"arithmetic", "artefact", "recipe", "clip", "trace", "float_model"},
-    {"fixed", "config", "resources", "chips", "layer_build", "native", "train_recipe", "prune_recipe"},
+    {"fixed", "config", "resources", "chips", "layer_build", "native", "data_recipe", "train_recipe", "prune_recipe"},
     {"errors"},
 ]
 RANK = {name: i for i, row in enumerate(ROWS) for name in row}

@@ -86,8 +86,8 @@ def test_random_damage_never_ends_in_another_error(artefact):
 
 def test_a_newer_format_is_refused(artefact):
     """The message gives both versions and what to do."""
-    with pytest.raises(ArtefactError, match=r"format version 4, this program reads up to 3: install a newer hil"):
-        artefact_from_bytes(with_manifest(artefact.to_bytes(), version=4))
+    with pytest.raises(ArtefactError, match=r"format version 5, this program reads up to 4: install a newer hil"):
+        artefact_from_bytes(with_manifest(artefact.to_bytes(), version=5))
 
 
 def test_running_means_make_a_file_of_version_2(artefact):

@@ -12,6 +12,7 @@ from hil.artefact.file import (
 from hil.artefact.layers import (
     BIAS3_LEVELS_Q17,
     BIAS16_LSB_Q17,
+    AnyInput,
     AnyRows,
     DenseLayer,
     EmbeddedGruLayer,
@@ -19,7 +20,9 @@ from hil.artefact.layers import (
     FrontEnd,
     RecurrentLayer,
     Rows,
+    take_input,
 )
+from hil.artefact.sequence_input import SequenceInput
 
 __all__ = [
     "BIAS3_LEVELS_Q17",
@@ -28,6 +31,7 @@ __all__ = [
     "FORMAT_VERSION",
     "MAX_SHIFT",
     "SOFTSIGN",
+    "AnyInput",
     "AnyRows",
     "Artefact",
     "ByteRows",
@@ -39,6 +43,8 @@ __all__ = [
     "Gru8Layer",
     "RecurrentLayer",
     "Rows",
+    "SequenceInput",
     "artefact_from_bytes",
     "load_artefact",
+    "take_input",
 ]

@@ -24,14 +24,15 @@ from safetensors.numpy import load as _load_tensors
 from safetensors.numpy import save as _save_tensors
 
 from hil.artefact.byte_layers import MAX_SHIFT, ByteRows
-from hil.artefact.layers import CELLS, AnyRows, DenseLayer, FrontEnd, RecurrentLayer, Rows
+from hil.artefact.layers import CELLS, AnyInput, AnyRows, DenseLayer, FrontEnd, RecurrentLayer, Rows, take_input
+from hil.artefact.sequence_input import SequenceInput
 from hil.config import from_table
 from hil.errors import ArtefactError, UsageError
 from hil.fixed import INT16_MAX
 from hil.layer_build import Build, LayerBuild
 
 FORMAT = "hil-artefact"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 """Newest that is read; a file says 1 unless it uses what came later (docs/artefact.md)."""
 SOFTSIGN = "lines-512-112"
 """Name of the only softsign form that kernels implement (docs/artefact.md, "Softsign")."""
@@ -60,7 +61,7 @@ class Artefact:
 
     name: str
     labels: tuple[str, ...]
-    frontend: FrontEnd
+    frontend: AnyInput
     recurrent: tuple[RecurrentLayer, ...]
     readout_shift: int
     dense: tuple[DenseLayer, ...]
@@ -73,6 +74,21 @@ class Artefact:
     def __post_init__(self) -> None:
         for problem in _problems(self):
             raise ArtefactError(None, problem)
+
+    @property
+    def sound(self) -> FrontEnd:
+        """
+        Its front end.
+
+        Raises:
+            UsageError: It has none, it takes sequences of vectors.
+        """
+        if isinstance(self.frontend, FrontEnd):
+            return self.frontend
+        raise UsageError(
+            f"{self.name} has no front end for sound: it takes sequences of {self.inputs} values a step. "
+            "Run it on those: `hil run MODEL`, without --mode audio and --input"
+        )
 
     @property
     def inputs(self) -> int:
@@ -185,7 +201,7 @@ def _assemble(manifest: dict[str, Any], tensors: Mapping[str, npt.NDArray[Any]],
             raise ValueError(f"{name} is {tensors[name].dtype}, expected {np.dtype(dtype)}")
         return tensors[name]
 
-    frontend = FrontEnd(**manifest["frontend"], offset=tensors["frontend.offset"])
+    frontend = take_input(manifest["frontend"], take)
     for i, layer in enumerate(manifest["recurrent"]):
         if layer["cell"] not in CELLS:
             raise ArtefactError(None, f"recurrent.{i} is a {layer['cell']!r}, known are {', '.join(CELLS)}")
@@ -228,20 +244,10 @@ def _vectors(a: Artefact) -> dict[str, npt.NDArray[Any]]:
 def _manifest(a: Artefact, tensors: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
     return {
         "format": FORMAT,
-        "version": 3 if a.hold_q15 else 2 if a.frontend.mean_shift else 1,
+        "version": _version(a),
         "name": a.name,
         "labels": list(a.labels),
-        "frontend": {
-            "kind": a.frontend.kind,
-            "rate_hz": a.frontend.rate_hz,
-            "window": a.frontend.window,
-            "hop": a.frontend.hop,
-            "low_hz": a.frontend.low_hz,
-            "high_hz": a.frontend.high_hz,
-            "frames": a.frontend.frames,
-            "gain_shift": a.frontend.gain_shift,
-            **({"mean_shift": a.frontend.mean_shift} if a.frontend.mean_shift else {}),
-        },
+        "frontend": a.frontend.manifest(),
         "recurrent": [{"cell": layer.cell, "inputs": layer.inputs, "units": layer.units} for layer in a.recurrent],
         "readout": {"kind": "sum", "shift": a.readout_shift},
         "dense": [
@@ -256,8 +262,15 @@ def _manifest(a: Artefact, tensors: Mapping[str, npt.NDArray[Any]]) -> dict[str,
     }
 
 
+def _version(a: Artefact) -> int:
+    """The oldest format that has everything which this file uses."""
+    if isinstance(a.frontend, SequenceInput):
+        return 4
+    return 3 if a.hold_q15 else 2 if a.frontend.mean_shift else 1
+
+
 def _tensors(a: Artefact) -> dict[str, npt.NDArray[Any]]:
-    tensors: dict[str, npt.NDArray[Any]] = {"frontend.offset": a.frontend.offset, **_vectors(a)}
+    tensors: dict[str, npt.NDArray[Any]] = {**a.frontend.arrays(), **_vectors(a)}
     for prefix, rows in _all_rows(a):
         tensors |= rows.arrays(prefix)
     return {name: np.ascontiguousarray(array) for name, array in tensors.items()}

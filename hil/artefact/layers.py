@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from hil.artefact.byte_layers import MAX_SHIFT, SHIFT_BITS, Array, ByteRows, EventGruLayer, Gru8Layer, Take
+from hil.artefact.sequence_input import SequenceInput
 from hil.fixed import BIAS_LIMIT_Q17, MAX_FAN_IN, WEIGHT_LEVELS_Q2, Int
 
 MAX_MEAN_SHIFT = 12
@@ -54,6 +55,21 @@ class FrontEnd:
         """F, values of one feature vector."""
         return int(self.offset.size)
 
+    def manifest(self) -> dict[str, Any]:
+        """What the file says about it besides its arrays."""
+        names = ("kind", "rate_hz", "window", "hop", "low_hz", "high_hz", "frames", "gain_shift")
+        running = {"mean_shift": self.mean_shift} if self.mean_shift else {}
+        return {name: getattr(self, name) for name in names} | running
+
+    def arrays(self) -> dict[str, Array]:
+        """By name in the file."""
+        return {"frontend.offset": self.offset}
+
+    @classmethod
+    def take(cls, manifest: Mapping[str, Any], take: Take) -> FrontEnd:
+        """From a file's manifest and arrays."""
+        return cls(**manifest, offset=take("frontend.offset", np.int16))
+
     def problems(self) -> Iterator[str]:
         """Each broken rule as a sentence."""
         if self.kind not in ("log-mel", "magnitude"):
@@ -70,6 +86,15 @@ class FrontEnd:
             yield f"frontend.mean_shift is {self.mean_shift!r}, must be within 0 and {MAX_MEAN_SHIFT}"
         elif self.mean_shift and self.kind != "log-mel":
             yield f"frontend.mean_shift is {self.mean_shift}, it is for log-mel only"
+
+
+AnyInput = FrontEnd | SequenceInput
+"""How a model's inputs are made."""
+
+
+def take_input(manifest: Mapping[str, Any], take: Take) -> AnyInput:
+    """The front end of a file, or what stands in its place."""
+    return (SequenceInput if manifest["kind"] == SequenceInput.kind else FrontEnd).take(manifest, take)
 
 
 @dataclass(frozen=True)

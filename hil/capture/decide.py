@@ -25,7 +25,7 @@ class Decider:
 
     def restart(self) -> None:
         """As after LISTEN."""
-        self._features = FeatureStream(self.artefact.frontend)
+        self._features = FeatureStream(self.artefact.sound)
         self._twin = ListenTwin(self.artefact, self.listening)
 
     def feed(self, samples: Samples) -> tuple[Samples, list[Decision]]:
@@ -36,7 +36,7 @@ class Decider:
 
 def last_sample(artefact: Artefact, decision: Decision) -> int:
     """Samples since LISTEN when the decision's window was complete."""
-    return decision.frame * artefact.frontend.hop + artefact.frontend.window
+    return decision.frame * artefact.sound.hop + artefact.sound.window
 
 
 def decision_line(artefact: Artefact, decision: Decision, stream: int, began: int) -> dict[str, Any]:

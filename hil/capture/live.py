@@ -104,7 +104,7 @@ class LiveRun:
         self._source, self._twin, self._device, self._recorder = source, decider, device, recorder
         self._fast, self._clock = fast, clock
         self._clocks = Clocks(recorder) if recorder is not None and not fast else None
-        self._rate = decider.artefact.frontend.rate_hz
+        self._rate = decider.artefact.sound.rate_hz
         self._sent: deque[Block] = deque()  # since LISTEN, without the answers of those at the end
         self._next: int | None = None  # index of the source's next sample
         self._after_loss: Block | None = None

@@ -97,25 +97,27 @@ class Network(nn.Module):
         self.dense = nn.ModuleList([_linear(hidden[-1], dense, generator), _linear(dense, outputs, generator)])
         self.dense_formats: list[RowFormat] = []
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """
         Classify sequences.
 
         Args:
             x: [N, T, D], Q15 features divided by 2**15.
+            lengths: [N] steps of each; what is behind them does not count.  None: all T.
 
         Returns:
             [N, O] logits; quantized, float64 and the twin's integers divided by 2**15.
         """
-        return self.run(x)[0]
+        return self.run(x, lengths=lengths)[0]
 
-    def run(self, x: Tensor, keep: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
+    def run(self, x: Tensor, keep: Tensor | None = None, lengths: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
         """
         As `forward`, with how often each unit of each event layer fired.
 
         Args:
             x: As for `forward`.
             keep: [N, H] factors for the readout (dropout, while training); None: ones.
+            lengths: As for `forward`.
 
         Returns:
             [N, O] logits, and for each event layer the mean of its events over clips and time, [H];
@@ -123,13 +125,15 @@ class Network(nn.Module):
         """
         rates = []
         x = held_inputs(x, self.hold_q15) if self.hold_q15 else x
+        counted = None if lengths is None else (torch.arange(x.shape[1]) < lengths[:, None])[:, :, None].to(x.dtype)
         for layer in self.recurrent:
             if isinstance(layer, EventEmbeddedGRU):
                 sequence = layer.run(x)
                 x = sequence.y
-                rates.append(sequence.events.mean(dim=(0, 1)))
+                rates.append(_mean(sequence.events, counted))
             else:
                 x, _ = layer(x)
+        x = x if counted is None else x * counted
         return (self._integer_output(x, keep) if self.dense_formats else self._real_output(x, keep)), rates
 
     def _real_output(self, states: Tensor, keep: Tensor | None) -> Tensor:
@@ -204,6 +208,13 @@ def held_inputs(x: Tensor, least_q15: int) -> Tensor:
         last = torch.where((now - last).abs() > least_q15 / Q15_ONE, now, last)
         taken[:, t] = last
     return taken
+
+
+def _mean(events: Tensor, counted: Tensor | None) -> Tensor:
+    """[H] mean of [N, T, H] over clips and those steps that count."""
+    if counted is None:
+        return events.mean(dim=(0, 1))
+    return (events * counted).sum(dim=(0, 1)) / counted.sum()
 
 
 def _linear(inputs: int, outputs: int, generator: torch.Generator | None) -> nn.Linear:

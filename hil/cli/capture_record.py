@@ -176,7 +176,7 @@ def last_sample_s(decider: Decider, decision: Decision) -> float:
     """When a decision's window was complete, seconds since its stream began."""
     from hil.capture.decide import last_sample
 
-    return last_sample(decider.artefact, decision) / decider.artefact.frontend.rate_hz
+    return last_sample(decider.artefact, decision) / decider.artefact.sound.rate_hz
 
 
 def consent_of(given: str | None, resume: bool) -> str:
@@ -207,8 +207,8 @@ def _info(asked: Asked, decider: Decider | None) -> CaptureInfo:
     if decider is None:
         return made
     artefact = decider.artefact
-    if asked.rate not in (None, artefact.frontend.rate_hz):
-        raise UsageError(f"--rate {asked.rate}: {artefact.name} takes {artefact.frontend.rate_hz} Hz")
+    if asked.rate not in (None, artefact.sound.rate_hz):
+        raise UsageError(f"--rate {asked.rate}: {artefact.name} takes {artefact.sound.rate_hz} Hz")
     return with_model(made, decider, "host")
 
 
@@ -217,13 +217,13 @@ def with_model(info: CaptureInfo, decider: Decider, tier: str, build_id: str = "
     artefact = decider.artefact
     return replace(
         info,
-        rate_hz=artefact.frontend.rate_hz,
+        rate_hz=artefact.sound.rate_hz,
         tier=tier,
         model=artefact.name,
         artefact_sha256=artefact.sha256(),
         build_id=build_id,
         labels=artefact.labels,
-        window=artefact.frontend.window,
-        hop=artefact.frontend.hop,
+        window=artefact.sound.window,
+        hop=artefact.sound.hop,
         listening=decider.listening,
     )

@@ -303,12 +303,12 @@ def bench(
                 sound.show_link_bench(ws, rig, compiler, baud, fast_load)
         return 0
     from hil.cli.show import show_bench
-    from hil.experiment.device_stages import run_bench
+    from hil.experiment.device_stages import first_shape, run_bench
 
     recipe = find_recipe(model) if model else None
-    shape = (recipe.features.bands, recipe.cell.hidden[0]) if recipe else (64, 30)
     folder = out or Path("build") / (recipe.name if recipe else "bench")
     with opened(folder, force=False) as ws:
+        shape = first_shape(recipe, ws) if recipe else (64, 30)
         done = run_bench(
             ws,
             rig,

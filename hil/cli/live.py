@@ -77,14 +77,14 @@ def live(
         raise UsageError("--consent goes with --record: nothing is kept without it")
     with device_workspace(model, recipe, out, force) as ws:
         decider = _decider(recipe, ws)
-        source = open_source(given, decider.artefact.frontend.rate_hz, fast=fast)
+        source = open_source(given, decider.artefact.sound.rate_hz, fast=fast)
         with opened_rig(ws, rig, fast_load=fast_load) as opened:
             firmware = make_firmware(recipe, ws, compiler, opened)
             opened.flash(firmware)
             made = connect(opened, firmware)
             for note in made.notes:
                 ws.progress.say(f"note: {note}")
-            _raise_speed(opened, made.hello, made.device, decider.artefact.frontend.rate_hz, fast)
+            _raise_speed(opened, made.hello, made.device, decider.artefact.sound.rate_hz, fast)
             with _recorder(record, consent, opened, made.hello, decider, source.name, ws) as recorder:
                 state = _run(source, decider, made.device, recorder, opened, seconds, fast, ws)
     return 0 if state.exact else 1
@@ -147,7 +147,7 @@ def _recorder(
         info = CaptureInfo(
             id=secrets.token_hex(4),
             wall=round(time.time(), 4),
-            rate_hz=decider.artefact.frontend.rate_hz,
+            rate_hz=decider.artefact.sound.rate_hz,
             rig=rig.name,
             input=name,
             consent=consent_of(consent, resume=False),
@@ -182,7 +182,7 @@ def _run(
                 run.run(seconds, view.show)
         except KeyboardInterrupt:
             view.say("stopped")
-    state, rate = run.state, decider.artefact.frontend.rate_hz
+    state, rate = run.state, decider.artefact.sound.rate_hz
     for line in summary(state, rate, rig.tier.value, fast):
         click.echo(line)
     return state

@@ -51,7 +51,7 @@ def make_view(artefact: Artefact, title: str, console: Console | None = None) ->
 
 def when_s(artefact: Artefact, decision: Decision) -> float:
     """When the decision's window was complete, seconds since its stream began."""
-    fe = artefact.frontend
+    fe = artefact.sound
     return (decision.frame * fe.hop + fe.window) / fe.rate_hz
 
 
@@ -72,7 +72,7 @@ class LineView:
         if state.first is not None and not self._told:
             self._told = True
             self.say(f"differs from the twin {state.first}")
-        heard_s = state.samples / self._artefact.frontend.rate_hz
+        heard_s = state.samples / self._artefact.sound.rate_hz
         if heard_s >= self._next_s:
             self._next_s = heard_s + STATUS_S
             self.say(status(state))

@@ -40,7 +40,7 @@ def run_inputs(
     console = Console()
 
     def show(artefact: Artefact, name: str, heard: Heard) -> None:
-        fe = artefact.frontend
+        fe = artefact.sound
         for decision in heard.decisions:
             at = (decision.frame * fe.hop + fe.window) / fe.rate_hz
             mark = "  DETECTED" if decision.triggered else ""

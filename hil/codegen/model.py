@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from hil.artefact import Artefact
+from hil.artefact import Artefact, FrontEnd
 from hil.codegen.c_text import buffer, hash_bytes
 from hil.codegen.frontend import frontend_buffers, frontend_constants
 from hil.codegen.kernels import dense_layer_part, recurrent_part
@@ -147,7 +147,7 @@ def emit_c(artefact: Artefact, *, audio: bool = False, build: Build | None = Non
 
     Args:
         artefact: The model; equal artefacts give equal text.
-        audio: With its front end, so that the firmware takes sound as well as features.
+        audio: With its front end if it has one, so that the firmware takes sound as well as features.
         build: Kernels by layer (`complete_build`); omitted: the artefact's own choices.
 
     Returns:
@@ -177,7 +177,7 @@ def emit_c(artefact: Artefact, *, audio: bool = False, build: Build | None = Non
         result=recurrent[-1].result,
         readout_shift=artefact.readout_shift,
         output=_lines(part.run for part in dense),
-        audio=_audio(artefact) if audio else _NO_AUDIO,
+        audio=_audio(artefact) if audio and isinstance(artefact.frontend, FrontEnd) else _NO_AUDIO,
     )
     files = {name: source for part in (*recurrent, *dense) for name, source in part.files.items()}
     return {MODEL_FILE: text, **files, **placement(build.values())}
@@ -194,7 +194,7 @@ def placement(choices: Iterable[LayerBuild]) -> dict[str, str]:
 
 def _audio(artefact: Artefact) -> str:
     """The front end, and the buffers of a stream."""
-    frontend, outputs = artefact.frontend, len(artefact.labels)
+    frontend, outputs = artefact.sound, len(artefact.labels)
     stride = artefact.inputs + artefact.inputs % 2
     definitions = (
         frontend_constants("audio_frontend", frontend)

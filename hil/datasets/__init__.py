@@ -1,4 +1,4 @@
-"""Labelled clips: made or read, split by speaker."""
+"""Labelled clips: made or read, split by speaker; and labelled sequences of vectors."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ import hashlib
 import logging
 from pathlib import Path
 
-from hil.clip import Dataset
+from hil.clip import Dataset, SequenceDataset
 from hil.datasets.audio import Progress, Samples
 from hil.datasets.esc10 import FOLDS, load_esc10
 from hil.datasets.folder import load_folder
 from hil.datasets.fsdd import fsdd_speakers, load_fsdd
+from hil.datasets.mnist import load_mnist
 from hil.datasets.places import data_folder
+from hil.datasets.sequences import load_saved_sequences, save_sequences
 from hil.datasets.speech_commands import load_speech_commands, training_noise
 from hil.datasets.store import load_saved_dataset, save_dataset
 from hil.datasets.synthetic import load_synthetic
+from hil.datasets.uea import load_uea
 from hil.errors import UsageError
 from hil.recipe import DataRecipe
 
@@ -24,8 +27,11 @@ __all__ = [
     "load_dataset",
     "load_noise",
     "load_saved_dataset",
+    "load_saved_sequences",
+    "load_sequences",
     "recipe_folds",
     "save_dataset",
+    "save_sequences",
     "with_fold",
 ]
 
@@ -73,6 +79,19 @@ def load_dataset(
     return dataset
 
 
+def load_sequences(recipe: DataRecipe) -> SequenceDataset:
+    """
+    Three disjoint sets of sequences; the same recipe and files give the same values.
+
+    Args:
+        recipe: Of a source that is no sound.
+
+    Raises:
+        UsageError: Data are missing or cannot be used.
+    """
+    return {"uea": load_uea, "mnist": load_mnist}[recipe.source](recipe)
+
+
 def recipe_folds(recipe: DataRecipe) -> tuple[int | str, ...]:
     """
     Values of ``fold`` that together test every clip once; none for a source without folds.
@@ -105,6 +124,7 @@ def files_fingerprint(recipe: DataRecipe) -> str:
     if recipe.source == "synthetic-keywords":
         return ""
     root = Path(recipe.folder).expanduser() if recipe.source == "folder" else data_folder(recipe.source)
+    root = root / recipe.problem
     files = sorted((path.relative_to(root).as_posix(), path.stat()) for path in root.rglob("*") if path.is_file())
     lines = "".join(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n" for name, stat in files)
     return hashlib.sha256(lines.encode()).hexdigest()

@@ -67,7 +67,7 @@ def make_gru8(recipe: Recipe, ws: Workspace) -> Manifest:
         found = {}
         for name in ("test", "validation"):
             part = getattr(features, name)
-            right = run_twin_batch(artefact, part.x).argmax(axis=1) == part.y
+            right = run_twin_batch(artefact, part.x, part.lengths).argmax(axis=1) == part.y
             found[f"{name}_accuracy"] = repr(float(right.mean()))
             found[f"{name}_correct"] = "".join(str(int(r)) for r in right)
         return found

@@ -199,13 +199,13 @@ def _link(folder: Workspace, ws: Workspace) -> None:
 def _scored(recipe: Recipe, ws: Workspace, fold: str, seed: int, bench: Bench) -> _Run:
     features: Features = load_features(ws.path(FEATURES))
     artefact = load_artefact(ws.path(ARTEFACT))
-    traces = run_twins(artefact, features.test.x)
+    traces = run_twins(artefact, features.test.x, lengths=features.test.lengths)
     logits = np.stack([trace.logits for trace in traces]) / Q15_ONE
     if not np.array_equal(logits, np.load(ws.path(logits_file(QUANTIZED)), allow_pickle=False)):
         raise ToolError(f"{ws.path(ARTEFACT)}: its twin gives other outputs than the quantized network in training did")
     right = right_clips(features.test, logits, recipe.data.hop_seconds > 0)
     device = on_rig(recipe, ws, features, bench) if bench.clips else None
-    matrices = matrices_of(artefact, features.test.x, traces)
+    matrices = matrices_of(artefact, features.test.x, traces, features.test.lengths)
     score = CurveRun(
         fold=fold,
         seed=seed,

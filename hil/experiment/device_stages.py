@@ -257,7 +257,7 @@ def make_gain(recipe: Recipe, ws: Workspace, rig_name: RigName, compiler: str | 
     Raises:
         HilError: As `make_run`.
     """
-    inputs, units = recipe.features.bands, recipe.cell.hidden[0]
+    inputs, units = first_shape(recipe, ws)
     layer = _first_layer(recipe, ws)
     sources = bench_sources(inputs, units, GAIN_KERNELS, layer)
     with opened_rig(ws, rig_name, fast_load=fast_load) as rig:
@@ -282,6 +282,17 @@ def make_gain(recipe: Recipe, ws: Workspace, rig_name: RigName, compiler: str | 
 
         ws.stage("gain", known, [GAIN], make, always=rig.tier is Tier.SILICON)
     return load_bench(ws.path(GAIN))
+
+
+def first_shape(recipe: Recipe, ws: Workspace) -> tuple[int, int]:
+    """
+    Inputs and units of the model's first layer.
+
+    Raises:
+        UsageError: Its sequences decide how many inputs there are, and its features are not there.
+    """
+    sound = recipe.data.is_sound
+    return recipe.features.bands if sound else load_features(ws.path(FEATURES)).frontend.features, recipe.cell.hidden[0]
 
 
 def _first_layer(recipe: Recipe, ws: Workspace) -> tuple[EmbeddedGruLayer, LayerBuild] | None:

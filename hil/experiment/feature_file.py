@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as _load_tensors
 from safetensors.numpy import save as _save_tensors
 
-from hil.artefact import FrontEnd
+from hil.artefact import AnyInput, take_input
 from hil.errors import UsageError
 from hil.features import FeatureSet
 
@@ -35,7 +35,7 @@ class Features:
     """
 
     labels: tuple[str, ...]
-    frontend: FrontEnd
+    frontend: AnyInput
     train: FeatureSet
     validation: FeatureSet
     test: FeatureSet
@@ -43,18 +43,20 @@ class Features:
 
 def save_features(features: Features, path: Path) -> None:
     """Write the file (not atomic: stages publish whole folders)."""
-    tensors: dict[str, npt.NDArray[Any]] = {"frontend.offset": features.frontend.offset}
+    tensors: dict[str, npt.NDArray[Any]] = dict(features.frontend.arrays())
     sets: dict[str, Any] = {}
     for name in _SETS:
         part: FeatureSet = getattr(features, name)
         tensors |= {f"{name}.x": part.x, f"{name}.y": part.y}
+        if part.lengths is not None:
+            tensors[f"{name}.lengths"] = part.lengths
         sets[name] = {"names": list(part.names), "saturated": part.saturated}
     tensors = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     manifest = {
         "format": FORMAT,
         "version": FORMAT_VERSION,
         "labels": list(features.labels),
-        "frontend": {name: value for name, value in vars(features.frontend).items() if name != "offset"},
+        "frontend": features.frontend.manifest(),
         "sets": sets,
         "arrays_sha256": _sha256(tensors),
     }
@@ -81,10 +83,16 @@ def load_features(path: Path) -> Features:
         if manifest["arrays_sha256"] != _sha256(tensors):
             raise ValueError("its arrays do not have the hash that it gives")
         sets = {
-            name: FeatureSet(tensors[f"{name}.x"], tensors[f"{name}.y"], tuple(part["names"]), part["saturated"])
+            name: FeatureSet(
+                tensors[f"{name}.x"],
+                tensors[f"{name}.y"],
+                tuple(part["names"]),
+                part["saturated"],
+                tensors.get(f"{name}.lengths"),
+            )
             for name, part in manifest["sets"].items()
         }
-        frontend = FrontEnd(**manifest["frontend"], offset=tensors["frontend.offset"])
+        frontend = take_input(manifest["frontend"], lambda name, dtype: tensors[name])
         return Features(labels=tuple(manifest["labels"]), frontend=frontend, **sets)
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(

@@ -96,7 +96,7 @@ def run_clips(artefact: Artefact, clips: Sequence[Clip], firmware: Firmware, rig
         UsageError: A clip has another rate.
         RigError, DeviceError: As every run.
     """
-    fe = artefact.frontend
+    fe = artefact.sound
     listening = Listening(fe.frames, fe.frames)
     rig.flash(firmware)
     device, _ = connect(rig, firmware)
@@ -136,7 +136,7 @@ def run_stream(
         UsageError: The recording is shorter than one frame.
         RigError, DeviceError: As every request.
     """
-    fe = artefact.frontend
+    fe = artefact.sound
     if samples.size < fe.window:
         raise UsageError(f"{name}: {samples.size} samples, the front end takes at least {fe.window}")
     frames = (samples.size - fe.window) // fe.hop + 1
@@ -190,9 +190,9 @@ def listening_of(stream: StreamRecipe, artefact: Artefact) -> Listening:
     A recipe's stream for a model.
 
     Raises:
-        UsageError: It names a label that the model does not have.
+        UsageError: It names a label that the model does not have, or the model takes no sound.
     """
-    labels, frames = artefact.labels, artefact.frontend.frames
+    labels, frames = artefact.labels, artefact.sound.frames
     for name in stream.quiet or ():
         if name not in labels:
             raise UsageError(f"stream.quiet: the model has no {name!r}{suggest(name, labels)}")

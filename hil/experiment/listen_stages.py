@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from hil.artefact import Artefact, load_artefact
+from hil.artefact import Artefact, FrontEnd, load_artefact
 from hil.errors import UsageError
 from hil.experiment.device_stages import RigName, make_firmware, opened_rig
 from hil.experiment.listen import AudioRun, Stream, listening_of, run_clips, run_stream, whole_window
@@ -25,15 +25,15 @@ def make_audio_run(
     The test clips as samples through a rig.
 
     Raises:
-        UsageError: The clips are not there.
+        UsageError: The model takes no sound, or the clips are not there.
         HilError: As `hil.experiment.device_stages.make_run`.
     """
     from hil.datasets import load_saved_dataset
 
+    artefact, _ = _with_sound(ws)
     path = ws.path(DATA)
     if not path.is_file():
         raise UsageError(f"{path}: no clips here. Make them: `hil train MODEL`")
-    artefact = load_artefact(ws.path(ARTEFACT))
     clips = load_saved_dataset(path).test
     with opened_rig(ws, rig_name, fast_load=fast_load) as rig:
         firmware = make_firmware(recipe, ws, compiler, rig)
@@ -58,15 +58,15 @@ def run_inputs(
         show: Called with the model, the file's name and what each part of it gave, as it comes.
 
     Raises:
-        UsageError: A file cannot be used.
+        UsageError: The model takes no sound, or a file cannot be used.
         HilError: As `make_audio_run`.
     """
     from hil.datasets.audio import read_sounds
 
-    artefact = load_artefact(ws.path(ARTEFACT))
+    artefact, frontend = _with_sound(ws)
     listening = listening_of(recipe.stream, artefact)
     notes: list[str] = []
-    sounds = read_sounds(files, Path(), artefact.frontend.rate_hz, skip_bad=False, notes=notes)
+    sounds = read_sounds(files, Path(), frontend.rate_hz, skip_bad=False, notes=notes)
     for note in notes:
         ws.progress.say(note)
     streams = []
@@ -77,13 +77,19 @@ def run_inputs(
         rig.stream()
         for path, samples in zip(files, sounds, strict=True):
             assert samples is not None
-            heard = whole_window(samples, artefact.frontend, listening)
+            heard = whole_window(samples, frontend, listening)
             if heard.size > samples.size:
                 ws.progress.say(f"{path}: shorter than a window; silence is put after it")
             streams.append(
                 run_stream(artefact, str(path), heard, listening, device, _shower(show, artefact, str(path)))
             )
     return streams
+
+
+def _with_sound(ws: Workspace) -> tuple[Artefact, FrontEnd]:
+    """The folder's artefact and its front end.  Raises `UsageError` if it takes no sound."""
+    artefact = load_artefact(ws.path(ARTEFACT))
+    return artefact, artefact.sound
 
 
 def _shower(show: Show, artefact: Artefact, name: str) -> Callable[[Heard], None]:

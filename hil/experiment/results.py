@@ -222,12 +222,12 @@ def _run(recipe: Recipe, folder: Workspace, fold: str, seed: int, bench: Bench, 
 def _logits(ws: Workspace, test: FeatureSet) -> dict[str, Logits]:
     """Of each model on the test set, [N, O]; those of the int8 GRU and the quantized eGRU come from their twins."""
     seen = np.load(ws.path(logits_file(QUANTIZED_MODEL)), allow_pickle=False)
-    twin = run_twin_batch(load_artefact(ws.path(ARTEFACT)), test.x) / Q15_ONE
+    twin = run_twin_batch(load_artefact(ws.path(ARTEFACT)), test.x, test.lengths) / Q15_ONE
     if not np.array_equal(seen, twin):
         raise ToolError(f"{ws.path(ARTEFACT)}: its twin gives other outputs than the quantized network in training did")
     return {
         REFERENCE: np.load(ws.path(logits_file(FLOAT_GRU)), allow_pickle=False),
-        GRU8_TITLE: run_twin_batch(load_artefact(ws.path(GRU8)), test.x) / Q15_ONE,
+        GRU8_TITLE: run_twin_batch(load_artefact(ws.path(GRU8)), test.x, test.lengths) / Q15_ONE,
         FLOAT_EGRU_TITLE: np.load(ws.path(logits_file(FLOAT_EGRU)), allow_pickle=False),
         QUANTIZED: twin,
     }
@@ -282,8 +282,7 @@ def on_rig(recipe: Recipe, ws: Workspace, features: Features, bench: Bench) -> R
 def _some(features: Features, clips: int) -> Features:
     test = features.test
     rows = np.unique(np.linspace(0, len(test.y) - 1, min(clips, len(test.y))).round().astype(np.int64))
-    names = tuple(test.names[i] for i in rows)
-    return dataclasses.replace(features, test=FeatureSet(test.x[rows], test.y[rows], names, 0))
+    return dataclasses.replace(features, test=test.chosen(rows))
 
 
 def _outcome(

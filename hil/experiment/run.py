@@ -120,9 +120,9 @@ def run_on_rig(
         DeviceError: Another firmware answers, or it failed.
     """
     test = features.test
-    expected = run_twins(artefact, test.x)
+    expected = run_twins(artefact, test.x, lengths=test.lengths)
     run = _stream(artefact, test, firmware, (rig, *more), expected, progress, background.folder)
-    said = predict_run(rig, firmware, list(test.x[: len(run.got)]), run.got, progress)
+    said = predict_run(rig, firmware, [test.sequence(i) for i in range(len(run.got))], run.got, progress)
     done = _result(artefact, features, firmware, rig, run, background)
     return replace(done, predicted_cycles=said.predicted, predicted_for=said.measured)
 
@@ -201,10 +201,10 @@ def _stream_part(
     notes = (f"flashed: {flashed.how}", *flashed.notes, *connection.notes)
     with examined(rig, device, firmware, progress, folder):
         for i in indices:
-            got[i] = device.run_sequence(test.x[i])
+            got[i] = device.run_sequence(test.sequence(i))
             comparisons[i] = compare(expected[i], got[i], widths, i)
             if first is None and (found := comparisons[i].first) is not None:
-                place = locate(device, artefact, test.x[i], found)
+                place = locate(device, artefact, test.sequence(i), found)
                 first, located = place or found, place is not None
             if not one_more():
                 break
@@ -317,7 +317,7 @@ def _result(
         seconds=dict(background.seconds),
         notes=(*background.notes, *run.notes, *_notes(features, run)),
         activity=tuple(np.mean([trace.activity for trace in run.expected], axis=0).tolist()),
-        matrices=matrices_of(artefact, features.test.x, run.expected),
+        matrices=matrices_of(artefact, features.test.x, run.expected, features.test.lengths),
     )
 
 
@@ -380,7 +380,7 @@ def _trajectories(artefact: Artefact, run: _Run) -> tuple[Trajectory, ...]:
 def _notes(features: Features, run: _Run) -> list[str]:
     notes = []
     if features.test.saturated:
-        share = features.test.saturated / features.test.x.size
+        share = features.test.saturated / features.test.steps.size
         notes.append(f"{features.test.saturated} feature values of the test set ({share:.2%}) were saturated")
     if saturated := sum(trace.saturated for trace in run.got):
         notes.append(f"{saturated} readout sums were saturated on the device")

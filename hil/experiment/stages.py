@@ -25,7 +25,7 @@ DATA, FEATURES = "dataset.npz", "features.safetensors"
 FLOAT_GRU, FLOAT_EGRU = "float-gru.model", "float-egru.model"
 QUANTIZED, ARTEFACT = "quantized.model", "model.artefact"
 
-_SEAMS = ("fixed.py", "recipe.py", "train_recipe.py", "prune_recipe.py")
+_SEAMS = ("fixed.py", "recipe.py", "data_recipe.py", "train_recipe.py", "prune_recipe.py")
 _TRAINING = ("train", "cells", "arithmetic.py", "float_model.py", *_SEAMS)
 
 
@@ -38,7 +38,8 @@ def make_data(recipe: Recipe, ws: Workspace) -> Manifest:
     Raises:
         UsageError, ToolError: As `hil.datasets.load_dataset`.
     """
-    from hil.datasets import files_fingerprint, load_dataset, save_dataset
+    from hil.clip import Dataset, SequenceDataset
+    from hil.datasets import files_fingerprint, load_dataset, load_sequences, save_dataset, save_sequences
 
     synthetic = recipe.data.source == "synthetic-keywords"
     inputs = {
@@ -53,12 +54,19 @@ def make_data(recipe: Recipe, ws: Workspace) -> Manifest:
         notes: list[str] = []
         title = "synthesizing clips" if synthetic else f"reading {recipe.data.folder or recipe.data.source}"
         with ws.progress.task(title) as update:
-            dataset = load_dataset(recipe.data, recipe.features.rate_hz, notes=notes, progress=update)
+            dataset: Dataset | SequenceDataset
+            if recipe.data.is_sound:
+                dataset = load_dataset(recipe.data, recipe.features.rate_hz, notes=notes, progress=update)
+            else:
+                dataset = load_sequences(recipe.data)
         for note in notes:
             ws.progress.say(note)
         counts = {part: str(len(getattr(dataset, part))) for part in ("train", "validation", "test")}
         ws.progress.say(", ".join(f"{count} clips for {part}" for part, count in counts.items()))
-        save_dataset(dataset, folder / DATA)
+        if isinstance(dataset, Dataset):
+            save_dataset(dataset, folder / DATA)
+        else:
+            save_sequences(dataset, folder / DATA)
         return {"sha256": dataset.sha256(), "notes": "\n".join(notes), **counts}
 
     return ws.stage("data", inputs, [DATA], make)
@@ -84,9 +92,14 @@ def make_features(recipe: Recipe, ws: Workspace) -> Manifest:
 
 
 def _extract(recipe: Recipe, ws: Workspace) -> Features:
-    from hil.datasets import load_saved_dataset
-    from hil.features import extract_set, fit_frontend, frame_count
+    from hil.datasets import load_saved_dataset, load_saved_sequences
+    from hil.features import extract_set, fit_frontend, fit_sequences, frame_count, scale_set
 
+    if not recipe.data.is_sound:
+        sequences = load_saved_sequences(ws.path(DATA))
+        given = fit_sequences(recipe.features, sequences.train)
+        parts = [scale_set(part, given) for part in (sequences.train, sequences.validation, sequences.test)]
+        return Features(sequences.labels, given, *parts)
     dataset = load_saved_dataset(ws.path(DATA))
     frames = frame_count(recipe.features, recipe.data.seconds)
     with ws.progress.task("fitting the front end") as update:

@@ -39,7 +39,12 @@ class Matrix:
         return self.nonzero * self.density
 
 
-def matrices_of(artefact: Artefact, x: npt.NDArray[np.int16], traces: Sequence[Trace]) -> tuple[Matrix, ...]:
+def matrices_of(
+    artefact: Artefact,
+    x: npt.NDArray[np.int16],
+    traces: Sequence[Trace],
+    lengths: npt.NDArray[np.int64] | None = None,
+) -> tuple[Matrix, ...]:
     """
     The matrices of a model in order of computation.
 
@@ -47,10 +52,13 @@ def matrices_of(artefact: Artefact, x: npt.NDArray[np.int16], traces: Sequence[T
         artefact: The model.
         x: [N, T, D] inputs.
         traces: What the twin gave for them; their `activity` counts.
+        lengths: [N] steps of each; None: all T.
     """
     activity = np.mean([trace.activity for trace in traces], axis=0)
     if artefact.hold_q15:
         x = np.diff(taken_inputs(artefact, x), axis=1, prepend=np.int16(0))
+    if lengths is not None:
+        x = x[np.arange(x.shape[1]) < lengths[:, None]]
     density = float(np.count_nonzero(x) / x.size)
     found = []
     for i, layer in enumerate(artefact.recurrent):

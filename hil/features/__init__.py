@@ -9,7 +9,7 @@ a streaming device could not do.  With ``mean_shift`` the offset is a running me
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +17,24 @@ import numpy.typing as npt
 from hil.artefact import MAX_SHIFT, FrontEnd
 from hil.clip import Clip
 from hil.errors import UsageError
+from hil.features.feature_set import FeatureSet
+from hil.features.sequences import fit_sequences, scale_set
 from hil.features.spectrum import frames_of, log_mel, magnitude
 from hil.features.tables import fft_points, mel_bands
 from hil.fixed import INT16_MAX, INT16_MIN, saturate_int16
 from hil.recipe import FeatureRecipe
 
-__all__ = ["FeatureSet", "FeatureStream", "centred", "extract", "extract_set", "fit_frontend", "frame_count"]
+__all__ = [
+    "FeatureSet",
+    "FeatureStream",
+    "centred",
+    "extract",
+    "extract_set",
+    "fit_frontend",
+    "fit_sequences",
+    "frame_count",
+    "scale_set",
+]
 
 Progress = Callable[[int, int], None]
 
@@ -30,24 +42,6 @@ MEAN_BITS = 8
 """Of a running mean, below one step of raw."""
 SATURATED_PER_MILLE = 1
 """A fitted gain saturates at most this many of a thousand training values."""
-
-
-@dataclass(frozen=True)
-class FeatureSet:
-    """
-    The features of a set of clips.
-
-    Attributes:
-        x: [N, T, F] int16, Q15.
-        y: [N] int64, labels.
-        names: [N] names of the clips.
-        saturated: Values of ``x`` that had to be clipped.
-    """
-
-    x: npt.NDArray[np.int16]
-    y: npt.NDArray[np.int64]
-    names: tuple[str, ...]
-    saturated: int
 
 
 def frame_count(recipe: FeatureRecipe, seconds: float) -> int:
@@ -75,9 +69,11 @@ def fit_frontend(
         progress: Called with the number of clips done and to do.
 
     Raises:
-        UsageError: No clips, a clip of another rate, more bins than the FFT has, or a mel
+        UsageError: The kind is no front end, no clips, a clip of another rate, more bins than the FFT has, or a mel
             band between two bins.
     """
+    if recipe.kind == "sequence":
+        raise UsageError("features of kind 'sequence' are not made of sound")
     if not clips:
         raise UsageError("a front end cannot be fitted to an empty training set")
     _check(recipe)

@@ -11,11 +11,11 @@ import numpy.typing as npt
 from hil.arithmetic import BIAS_LIMIT, BIAS_STEP, Real, ZeroRule, bias_levels_q17, weight_levels_q2
 from hil.artefact import (
     MAX_SHIFT,
+    AnyInput,
     Artefact,
     DenseLayer,
     EmbeddedGruLayer,
     EventEmbeddedGruLayer,
-    FrontEnd,
     RecurrentLayer,
     Rows,
 )
@@ -91,7 +91,7 @@ def quantize_rows(weight: Real, bias: Real, exponent: npt.NDArray[np.int8], reci
 
 def quantize(
     model: FloatModel,
-    frontend: FrontEnd,
+    frontend: AnyInput,
     labels: Sequence[str],
     recipe: QuantizeRecipe,
     *,

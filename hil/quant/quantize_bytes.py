@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hil.arithmetic import Real
-from hil.artefact import MAX_SHIFT, Artefact, ByteRows, DenseLayer, EventGruLayer, FrontEnd, Gru8Layer
+from hil.artefact import MAX_SHIFT, AnyInput, Artefact, ByteRows, DenseLayer, EventGruLayer, Gru8Layer
 from hil.artefact.byte_layers import SUM_LIMIT, WEIGHT_LIMIT, largest_sums
 from hil.errors import UsageError
 from hil.fixed import INT16_MAX, Q15_ONE
@@ -65,7 +65,7 @@ def _scaled(
 
 def quantize_gru8(
     model: FloatModel,
-    frontend: FrontEnd,
+    frontend: AnyInput,
     labels: Sequence[str],
     *,
     name: str,

@@ -12,6 +12,8 @@ from hil.quant.cells import TRACES, start_layer, step_layer
 from hil.quant.kernels import Int16, Int32, dense, readout_sum, sent_inputs
 from hil.trace import AnyLayerTrace, Tier, Trace
 
+Lengths = npt.NDArray[np.int64]
+
 MAX_STEPS = INT32_MAX // (1 << 15)
 """Longest sequence whose summed states, each at most 2**15 in magnitude, cannot leave int32."""
 
@@ -38,44 +40,61 @@ def run_twin(artefact: Artefact, features: Int16, *, detail: bool = False) -> Tr
     return run_twins(artefact, features[None], detail=detail)[0]
 
 
-def run_twins(artefact: Artefact, features: Int16, *, detail: bool = False) -> list[Trace]:
-    """`run_twin` for [N, T, D]: many sequences of one length at once, several times faster than one by one."""
+def run_twins(
+    artefact: Artefact, features: Int16, *, lengths: Lengths | None = None, detail: bool = False
+) -> list[Trace]:
+    """
+    `run_twin` for many sequences at once, several times faster than one by one.
+
+    Args:
+        artefact: The model.
+        features: [N, T, D] int16, Q15.
+        lengths: [N] steps of each; what is behind them does not count.  None: all T.
+        detail: As `run_twin`.
+
+    Raises:
+        UsageError: As `run_twin`; or a length is not within 1 and T.
+    """
     _check(artefact, features, dimensions=3)
+    ends = _ends(features, lengths)
     layers: list[AnyLayerTrace] = []
     x = taken_inputs(artefact, features)
     for layer in artefact.recurrent:
         layers.append(_run_layer(x, layer))
         x = layers[-1].output_q15
-    logits, clipped = _output(artefact, x.sum(axis=1, dtype=np.int64))
+    counted = np.arange(x.shape[1]) < ends[:, None]
+    logits, clipped = _output(artefact, x.sum(axis=1, dtype=np.int64, where=counted[:, :, None]))
     states = np.concatenate([layer.h_q15 for layer in layers], axis=2)
     return [
         Trace(
             tier=Tier.HOST,
-            states_q15=states[n],
+            states_q15=states[n, : ends[n]],
             logits=logits[n],
             saturated=int(clipped[n]),
-            layers=tuple(_of_sequence(layer, n) for layer in layers if detail),
-            activity=tuple(float((layer.output_q15[n] != 0).mean()) for layer in layers),
+            layers=tuple(_of_sequence(layer, n, ends[n]) for layer in layers if detail),
+            activity=tuple(float((layer.output_q15[n, : ends[n]] != 0).mean()) for layer in layers),
         )
         for n in range(len(features))
     ]
 
 
-def run_twin_batch(artefact: Artefact, features: Int16) -> Int32:
+def run_twin_batch(artefact: Artefact, features: Int16, lengths: Lengths | None = None) -> Int32:
     """
-    Outputs of many sequences of one length; the same numbers as `run_twin`, without keeping the states.
+    Outputs of many sequences; the same numbers as `run_twin`, without keeping the states.
 
     Args:
         artefact: The model.
         features: [N, T, D] int16, Q15.
+        lengths: As `run_twins`.
 
     Returns:
         [N, O] int32, Q15, logits.
 
     Raises:
-        UsageError: As `run_twin`.
+        UsageError: As `run_twins`.
     """
     _check(artefact, features, dimensions=3)
+    ends = _ends(features, lengths)
     count, steps, _ = features.shape
     features = taken_inputs(artefact, features)
     states = [start_layer(layer, count) for layer in artefact.recurrent]
@@ -85,7 +104,7 @@ def run_twin_batch(artefact: Artefact, features: Int16) -> Int32:
         for i, layer in enumerate(artefact.recurrent):
             states[i] = step_layer(layer, x, states[i])
             x = states[i].output_q15
-        sums += x
+        sums += np.where((step < ends)[:, None], x, 0)
     return _output(artefact, sums)[0]
 
 
@@ -108,6 +127,15 @@ def outputs_of_sums(artefact: Artefact, sums: Int) -> Int32:
     return _output(artefact, sums)[0]
 
 
+def _ends(features: Int16, lengths: Lengths | None) -> Lengths:
+    """[N] steps of each sequence of [N, T, D]."""
+    count, steps, _ = features.shape
+    ends = np.full(count, steps, np.int64) if lengths is None else lengths
+    if ends.shape != (count,) or (count and not 1 <= ends.min() <= ends.max() <= steps):
+        raise UsageError(f"lengths {ends.tolist()} do not fit {count} sequences of at most {steps} steps")
+    return ends
+
+
 def _run_layer(x: Int16, layer: RecurrentLayer) -> AnyLayerTrace:
     """Arrays of [N, T, ...]."""
     state = start_layer(layer, len(x))
@@ -118,8 +146,8 @@ def _run_layer(x: Int16, layer: RecurrentLayer) -> AnyLayerTrace:
     return TRACES[layer.cell](*(np.stack(part, axis=1) for part in zip(*steps, strict=True)))
 
 
-def _of_sequence(layer: AnyLayerTrace, n: int) -> AnyLayerTrace:
-    return type(layer)(*(getattr(layer, name)[n] for _, name, _, _ in layer.INNER))
+def _of_sequence(layer: AnyLayerTrace, n: int, end: int) -> AnyLayerTrace:
+    return type(layer)(*(getattr(layer, name)[n, :end] for _, name, _, _ in layer.INNER))
 
 
 def _output(artefact: Artefact, sums: Int) -> tuple[Int32, npt.NDArray[np.int64]]:

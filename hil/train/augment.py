@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hil.artefact import FrontEnd
+from hil.artefact import AnyInput, FrontEnd
 from hil.datasets.noise import KINDS, noise
 from hil.errors import UsageError
 from hil.features import FeatureSet, extract
@@ -41,13 +41,14 @@ class Augmentation:
     octave: float = 0.0
     background: Tensor | None = None
 
-    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(self, x: Tensor, generator: torch.Generator, lengths: Tensor | None = None) -> Tensor:
         """
         Vary clips.
 
         Args:
             x: [N, T, F], Q15 features divided by 2**15.
             generator: Of everything random.
+            lengths: [N] steps of each clip; None: all T.
 
         Returns:
             [N, T, F], on the same grid and within its limits.
@@ -55,7 +56,7 @@ class Augmentation:
         r = self.recipe
         before = x
         if r.time_shift or r.time_stretch:
-            x = moved(x, r.time_shift, r.time_stretch, generator)
+            x = moved(x, r.time_shift, r.time_stretch, generator, lengths)
         if r.band_warp:
             x = warped(x, r.band_warp, generator)
         per_db = self.octave * math.log2(10) / 10
@@ -79,7 +80,7 @@ class Augmentation:
 
 
 def augmentation_for(
-    recipe: AugmentRecipe, train: FeatureSet, frontend: FrontEnd | None, labels: Sequence[str], seed: int
+    recipe: AugmentRecipe, train: FeatureSet, frontend: AnyInput | None, labels: Sequence[str], seed: int
 ) -> Augmentation:
     """
     Prepare augmentation.
@@ -97,7 +98,7 @@ def augmentation_for(
     items = recipe.needs_log_mel
     if not items:
         return Augmentation(recipe)
-    if frontend is None or frontend.kind != "log-mel":
+    if not isinstance(frontend, FrontEnd) or frontend.kind != "log-mel":
         kind = "without their front end" if frontend is None else f"of kind {frontend.kind!r}"
         raise UsageError(f"train.augment.{items[0]} is for log-mel features, these are {kind}: set it to its default")
     octave = OCTAVE_Q10 * 2.0**frontend.gain_shift / Q15_ONE
@@ -116,8 +117,12 @@ def augmentation_for(
     return Augmentation(recipe, octave, torch.tensor(clips, dtype=torch.float32) / Q15_ONE)
 
 
-def moved(x: Tensor, shift: int, stretch: float, generator: torch.Generator) -> Tensor:
-    """Clips with each frame taken from another place: ``stretch`` about the first frame, then whole frames of shift."""
+def moved(x: Tensor, shift: int, stretch: float, generator: torch.Generator, lengths: Tensor | None = None) -> Tensor:
+    """
+    Clips with each frame taken from another place: ``stretch`` about the first frame, then whole frames of shift.
+
+    The edges that are repeated are those of each clip's own length.
+    """
     count, steps, _ = x.shape
     source = torch.arange(steps)[None]
     if stretch:
@@ -125,7 +130,10 @@ def moved(x: Tensor, shift: int, stretch: float, generator: torch.Generator) -> 
         source = (source * rate).round().long()
     if shift:
         source = source - torch.randint(-shift, shift + 1, (count, 1), generator=generator)
-    return x[torch.arange(count)[:, None], source.clamp(0, steps - 1)]
+    return x[
+        torch.arange(count)[:, None],
+        source.clamp(0, steps - 1) if lengths is None else source.clamp(min=0).minimum(lengths[:, None] - 1),
+    ]
 
 
 def warped(x: Tensor, amount: float, generator: torch.Generator) -> Tensor:

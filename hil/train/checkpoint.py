@@ -101,4 +101,6 @@ def fingerprint(plan: Plan, start: list[Tensor], train: FeatureSet, validation: 
     for features in (train, validation):
         digest.update(features.x.tobytes())
         digest.update(features.y.tobytes())
+        if features.lengths is not None:
+            digest.update(features.lengths.tobytes())
     return digest.hexdigest()

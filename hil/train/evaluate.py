@@ -10,7 +10,7 @@ from hil.cells import network_from
 from hil.errors import UsageError
 from hil.features import FeatureSet
 from hil.float_model import FloatModel
-from hil.train.loop import deterministic, inputs_of, outputs_of
+from hil.train.loop import deterministic, outputs_of
 
 
 def predict(model: FloatModel, features: FeatureSet) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -29,7 +29,7 @@ def predict(model: FloatModel, features: FeatureSet) -> np.ndarray[Any, np.dtype
     if features.x.ndim != 3 or features.x.shape[2] != model.inputs:
         raise UsageError(f"features of shape {features.x.shape}, the model takes [N, T, {model.inputs}]")
     with deterministic():
-        return outputs_of(network_from(model), inputs_of(features)).double().numpy()
+        return outputs_of(network_from(model), features).double().numpy()
 
 
 def evaluate(model: FloatModel, features: FeatureSet) -> np.ndarray[Any, np.dtype[np.int64]]:

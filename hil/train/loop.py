@@ -125,16 +125,25 @@ def class_weights(y: np.ndarray[tuple[int], np.dtype[np.int64]], outputs: int) -
     return torch.from_numpy(len(y) / (outputs * counts))
 
 
+def lengths_of(features: FeatureSet) -> Tensor | None:
+    """[N] steps of each clip; None: all have as many."""
+    return None if features.lengths is None else torch.tensor(features.lengths)
+
+
 @torch.no_grad()
-def outputs_of(network: Network, x: Tensor) -> Tensor:
-    """[N, O] logits of [N, T, F]."""
-    parts = [network(part) for part in x.split(EVALUATION_BATCH)]
+def outputs_of(network: Network, features: FeatureSet) -> Tensor:
+    """[N, O] logits."""
+    x, lengths = inputs_of(features), lengths_of(features)
+    parts = [
+        network(x[part], None if lengths is None else lengths[part])
+        for part in torch.arange(len(x)).split(EVALUATION_BATCH)
+    ]
     return torch.cat(parts) if parts else torch.empty(0, network.outputs)
 
 
 def score(network: Network, features: FeatureSet, weights: Tensor, logit_scale: float) -> tuple[float, float]:
     """Accuracy in 0..1 and class-balanced loss."""
-    logits, y = outputs_of(network, inputs_of(features)), torch.tensor(features.y)
+    logits, y = outputs_of(network, features), torch.tensor(features.y)
     loss = torch.nn.functional.cross_entropy(logits * logit_scale, y, weights.to(logits.dtype))
     return float((logits.argmax(1) == y).double().mean()), float(loss)
 
@@ -160,7 +169,7 @@ class Training:
         refit: Callable[[], None] | None = None,
     ):
         self.network, self.plan, self._augmentation, self._refit = network, plan, augmentation, refit
-        self._x, self._y = inputs_of(train), torch.tensor(train.y)
+        self._x, self._y, self._lengths = inputs_of(train), torch.tensor(train.y), lengths_of(train)
         self.weights = class_weights(train.y, network.outputs)
         self._generator = torch.Generator().manual_seed(plan.seed)
         self._optimizer = torch.optim.Adam(network.parameters(), lr=plan.learning_rate, fused=False, foreach=True)
@@ -259,7 +268,9 @@ class Training:
         over = number / (plan.epochs * self._updates)
         _set_rate(self._optimizer, plan.learning_rate * _cosine(over))
         self._pruning.advance((number + 1) / (plan.epochs * self._updates))
-        logits, rates = network.run(self._augmentation(self._x[chosen], self._generator), self._dropped(len(y)))
+        lengths = None if self._lengths is None else self._lengths[chosen]
+        x = self._augmentation(self._x[chosen], self._generator, lengths)
+        logits, rates = network.run(x, self._dropped(len(y)), lengths)
         loss = torch.nn.functional.cross_entropy(
             logits * plan.logit_scale, y, self.weights.to(logits.dtype), label_smoothing=plan.label_smoothing
         )

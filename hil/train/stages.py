@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hil.artefact import FrontEnd
+from hil.artefact import AnyInput
 from hil.cells import (
     Network,
     Surrogate,
@@ -51,7 +51,7 @@ class Session:
         tensorboard: Folder for learning curves; None: none are written.
     """
 
-    frontend: FrontEnd | None = None
+    frontend: AnyInput | None = None
     labels: tuple[str, ...] = ()
     progress: Progress | None = None
     checkpoint: Path | None = None
@@ -285,7 +285,8 @@ def _check(train: FeatureSet, validation: FeatureSet) -> int:
             raise UsageError(f"the {name} set is empty")
         if features.y.min() < 0:
             raise UsageError(f"the {name} set has a negative label")
-    if train.x.shape[1:] != validation.x.shape[1:]:
+    same = slice(1 if train.lengths is None else 2, None)
+    if train.x.shape[same] != validation.x.shape[same]:
         raise UsageError(f"clips are {train.x.shape[1:]} in training, {validation.x.shape[1:]} in validation")
     return int(max(train.y.max(), validation.y.max())) + 1
 
