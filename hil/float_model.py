@@ -26,7 +26,9 @@ FORMAT = "hil-float-model"
 FORMAT_VERSION = 1
 MAX_READOUT_SHIFT = 15
 
-Kind = Literal["embedded_gru", "event_embedded_gru", "gru"]
+Kind = Literal["embedded_gru", "event_embedded_gru", "event_gru", "gru"]
+EVENT_KINDS = ("event_embedded_gru", "event_gru")
+"""Cells whose units send events."""
 CELL_NAMES: Mapping[str, str] = {
     "embedded_gru": "eGRU",
     "event_embedded_gru": "event eGRU",
@@ -54,8 +56,8 @@ class FloatModel:
     states (an event eGRU's: events) over time, divided by ``2**readout_shift``.
 
     Attributes:
-        kind: ``"embedded_gru"`` (eGRU), ``"event_embedded_gru"`` (event eGRU) or ``"gru"`` (the
-            baseline, reset after the product).
+        kind: ``"embedded_gru"`` (eGRU), ``"event_embedded_gru"`` (event eGRU), ``"event_gru"`` (EGRU) or
+            ``"gru"`` (the baseline, reset after the product).
         inputs: D, values of one feature vector.
         hidden: Units of each recurrent layer, input side first.
         dense: Units of the hidden dense layer.
@@ -67,11 +69,13 @@ class FloatModel:
             state; ``recurrent.N.bias`` [2H].  Event eGRU: the same, its columns inputs then events,
             and ``recurrent.N.threshold`` [H] in (0, 1).  GRU:
             ``recurrent.N.weight_ih`` [3H, D], ``.weight_hh`` [3H, H], ``.bias_ih`` and
-            ``.bias_hh`` [3H], rows r, z, n.  All: ``dense.N.weight`` [O, I], ``dense.N.bias`` [O].
+            ``.bias_hh`` [3H], rows r, z, n.  EGRU: as the GRU, and thresholds as the event eGRU.
+            All: ``dense.N.weight`` [O, I], ``dense.N.bias`` [O].
         exponents: int8 by layer, such as ``recurrent.0`` [2H]: the row scales ``2**e`` that
-            quantization-aware training used; empty after float training.
+            quantization-aware training used; empty after float training.  EGRU: [4H], of the rows
+            of both gates, of the candidate's inputs, of its state.
         quantization: What it was trained for (``zero_threshold``, ``row_scales``,
-            ``bias_bits``); empty after float training.
+            ``bias_bits``; EGRU: ``weight_bits``); empty after float training.
         curve: Learning curve of this stage.
         provenance: Text or numbers by name: seeds, epochs, hashes.
     """
@@ -228,12 +232,12 @@ def array_shapes(
     """Names and shapes of the arrays of a `FloatModel`."""
     shapes: dict[str, tuple[int, ...]] = {}
     for i, (D, H) in enumerate(zip((inputs, *hidden[:-1]), hidden, strict=True)):
-        if kind == "gru":
+        if kind in ("gru", "event_gru"):
             shapes |= {f"recurrent.{i}.weight_ih": (3 * H, D), f"recurrent.{i}.weight_hh": (3 * H, H)}
             shapes |= {f"recurrent.{i}.bias_ih": (3 * H,), f"recurrent.{i}.bias_hh": (3 * H,)}
         else:
             shapes |= {f"recurrent.{i}.weight": (2 * H, D + H), f"recurrent.{i}.bias": (2 * H,)}
-        if kind == "event_embedded_gru":
+        if kind in EVENT_KINDS:
             shapes[f"recurrent.{i}.threshold"] = (H,)
     for i, (width_in, width_out) in enumerate(((hidden[-1], dense), (dense, outputs))):
         shapes |= {f"dense.{i}.weight": (width_out, width_in), f"dense.{i}.bias": (width_out,)}
@@ -266,5 +270,7 @@ def _problems(m: FloatModel) -> Iterator[str]:
         yield f"row exponents are given for {sorted(m.exponents)}, expected {sorted(m.layers)}"
         return
     for layer, exponent in m.exponents.items():
-        if exponent.dtype != np.int8 or exponent.shape != m.arrays[f"{layer}.bias"].shape:
+        byte_rows = m.kind == "event_gru" and layer.startswith("recurrent")
+        rows = 4 * m.arrays[f"{layer}.threshold"].size if byte_rows else m.arrays[f"{layer}.bias"].size
+        if exponent.dtype != np.int8 or exponent.shape != (rows,):
             yield f"{layer}.exponent is {exponent.dtype} {exponent.shape}, expected int8 per row"

@@ -45,14 +45,16 @@ class CellRecipe:
     The network: recurrent layers, sum over time, one hidden dense layer, classes.
 
     Attributes:
-        kind: ``"embedded_gru"`` (eGRU) or ``"event_embedded_gru"`` (event eGRU).
+        kind: ``"embedded_gru"`` (eGRU) or ``"event_embedded_gru"`` (event eGRU), both in 3-bit weights, or
+            ``"event_gru"`` (EGRU), in 8-bit weights, for which [quantize] has epochs, learning_rate and
+            refit_epochs only.
         hidden: Units of each recurrent layer, input side first.
         dense: Units of the dense layer (ReLU).
         hold: An input that moved by no more than this (1.0 = full scale) since it was last taken counts as unchanged,
             in training as on the device; 0: every input is taken as it is.
     """
 
-    kind: Literal["embedded_gru", "event_embedded_gru"] = "embedded_gru"
+    kind: Literal["embedded_gru", "event_embedded_gru", "event_gru"] = "embedded_gru"
     hidden: tuple[int, ...] = (30, 20)
     dense: int = 16
     hold: float = 0.0
@@ -67,10 +69,10 @@ class CellRecipe:
 @dataclass(frozen=True)
 class EventRecipe:
     """
-    How units of an event eGRU come to speak rarely; not for other cells.
+    How units of an event eGRU or EGRU come to speak rarely; not for other cells.
 
     Attributes:
-        threshold: Initial threshold of every unit; thresholds are learned.
+        threshold: Initial threshold of every unit (EGRU: their mean); thresholds are learned.
         damping, support: Surrogate derivative ``damping * max(0, 1 - support |c - threshold|)``.
         activity: Wanted share of units that speak in a step, of each layer.
         strength: Weight in the loss of a layer's activity above it.

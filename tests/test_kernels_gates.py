@@ -16,13 +16,14 @@ from kernel_support import (
 )
 from kernel_unicorn import Armv6mKernels, build_armv6m
 
+from hil.arithmetic import PRE_LIMIT_Q12, tanh_q15
 from hil.artefact import ByteRows, Gru8Layer
 from hil.codegen.byte_rows import pack_byte_codes
 from hil.codegen.tables import tanh_source
 from hil.errors import ToolError
 from hil.fixed import INT32_MAX, INT32_MIN
 from hil.quant import dense, run_twin
-from hil.quant.gates import PRE_LIMIT_Q12, gru8_step, sigmoid_q15, tanh_q15
+from hil.quant.gates import gru8_step, sigmoid_q15
 from hil.resources import resource
 
 HOST = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))

@@ -139,7 +139,9 @@ class EventGRU(nn.Module):
         y, _, end = self._sequence(padded, state, lengths)
         return pack_padded_sequence(self._turned(y), lengths, self.batch_first, enforce_sorted=False), end
 
-    def run(self, x: Tensor, state: State | None = None, lengths: Tensor | None = None) -> EventGruSequence:
+    def run(
+        self, x: Tensor, state: State | None = None, lengths: Tensor | None = None, *, traced: bool = True
+    ) -> EventGruSequence:
         """
         As `forward`, with everything that a loss may want.
 
@@ -147,10 +149,11 @@ class EventGRU(nn.Module):
             x: [T, N, D], or [N, T, D] with ``batch_first``.
             state: Before the first step; zeros if omitted.
             lengths: [N] steps of each sequence; what is behind them is computed too, and means nothing.
+            traced: Compute the trace; otherwise y stands in its place.
         """
         y, c, end = self._sequence(x, state, lengths)
         events = _fires(c - self.threshold.clamp(0, 1), self.surrogate)
-        y, events, c, trace = (self._turned(part) for part in (y, events, c, self._trace(y)))
+        y, events, c, trace = (self._turned(part) for part in (y, events, c, self._trace(y) if traced else y))
         return EventGruSequence(y, events, c, trace, end)
 
     def _turned(self, x: Tensor) -> Tensor:

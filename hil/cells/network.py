@@ -10,14 +10,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hil.cells.byte_rows import ByteFormat, fake_quantize_bytes
 from hil.cells.embedded_gru import EmbeddedGRU
 from hil.cells.event_embedded_gru import EventEmbeddedGRU
+from hil.cells.event_gru_bytes import ByteEventGRU
 from hil.cells.gru import GRU
 from hil.cells.rows import QuantizedRows, RowFormat, bias_range, fake_quantize, straight_through
 from hil.cells.surrogate import Surrogate
 from hil.errors import UsageError
 from hil.fixed import INT16_MAX, INT16_MIN, Q15_ONE
-from hil.float_model import MAX_READOUT_SHIFT, FloatModel, Kind
+from hil.float_model import EVENT_KINDS, MAX_READOUT_SHIFT, FloatModel, Kind
+
+AnyFormat = RowFormat | ByteFormat
+"""How rows of 3-bit or 8-bit weights are rounded."""
+GATE_SHIFT, DENSE_SHIFT = 10, 7
+"""Of sums of 8-bit rows without a row scale (`hil.quant.quantize_bytes`)."""
 
 
 def readout_shift_for(steps: int) -> int:
@@ -49,7 +56,7 @@ class Network(nn.Module):
     A sequence classifier.
 
     Args:
-        kind: ``"embedded_gru"``, ``"event_embedded_gru"``, or ``"gru"`` for the GRU of the same shape.
+        kind: ``"embedded_gru"``, ``"event_embedded_gru"``, ``"event_gru"``, or ``"gru"`` for the GRU of the same shape.
         inputs: D.
         hidden: Units of each recurrent layer, input side first.
         dense: Units of the hidden dense layer.
@@ -57,8 +64,8 @@ class Network(nn.Module):
         readout_shift: States (events, of an event eGRU) are summed over time and divided by two to this.
         hold_q15: An input that moved by no more than this since it was last taken counts as unchanged.
         z_bias: Initial bias of the eGRU's gates.
-        threshold: Initial threshold of the event eGRU's units.
-        surrogate: Derivative that the event eGRU learns with.
+        threshold: Initial threshold of units that send events; of an EGRU their mean.
+        surrogate: Derivative that such cells learn with.
         generator: Of the initial weights.
     """
 
@@ -84,6 +91,9 @@ class Network(nn.Module):
         layers: list[nn.Module]
         if kind == "gru":
             layers = [GRU(D, H, generator=generator) for D, H in widths]
+        elif kind == "event_gru":
+            options = {"threshold_mean": threshold, "surrogate": surrogate, "generator": generator}
+            layers = [ByteEventGRU(D, H, batch_first=True, **options) for D, H in widths]
         elif kind == "event_embedded_gru":
             layers = [
                 EventEmbeddedGRU(
@@ -95,7 +105,7 @@ class Network(nn.Module):
             layers = [EmbeddedGRU(D, H, batch_first=True, z_bias=z_bias, generator=generator) for D, H in widths]
         self.recurrent = nn.ModuleList(layers)
         self.dense = nn.ModuleList([_linear(hidden[-1], dense, generator), _linear(dense, outputs, generator)])
-        self.dense_formats: list[RowFormat] = []
+        self.dense_formats: list[AnyFormat] = []
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """
@@ -127,8 +137,8 @@ class Network(nn.Module):
         x = held_inputs(x, self.hold_q15) if self.hold_q15 else x
         counted = None if lengths is None else (torch.arange(x.shape[1]) < lengths[:, None])[:, :, None].to(x.dtype)
         for layer in self.recurrent:
-            if isinstance(layer, EventEmbeddedGRU):
-                sequence = layer.run(x)
+            if isinstance(layer, EventEmbeddedGRU | ByteEventGRU):
+                sequence = layer.run(x, traced=False) if isinstance(layer, ByteEventGRU) else layer.run(x)
                 x = sequence.y
                 rates.append(_mean(sequence.events, counted))
             else:
@@ -138,7 +148,7 @@ class Network(nn.Module):
 
     def _real_output(self, states: Tensor, keep: Tensor | None) -> Tensor:
         r = states.sum(dim=1) / 2**self.readout_shift
-        if self.kind == "event_embedded_gru":
+        if self.kind in EVENT_KINDS:
             r = r.clamp(max=INT16_MAX / Q15_ONE)
         r = r if keep is None else r * keep
         return self.dense[1](torch.clamp(self.dense[0](r), 0, 1))
@@ -151,12 +161,12 @@ class Network(nn.Module):
         u = straight_through(total / 2**self.readout_shift, r_q15 / Q15_ONE)
         u = u if keep is None else u * keep
         first, last = (
-            fake_quantize(layer.weight, layer.bias, row_format)
+            _quantized(layer.weight, layer.bias, row_format)
             for layer, row_format in zip(self.dense, self.dense_formats, strict=True)
         )
         return _integer_dense(torch.clamp(_integer_dense(u, first), 0, INT16_MAX / Q15_ONE), last)
 
-    def quantize_(self, formats: Mapping[str, RowFormat]) -> None:
+    def quantize_(self, formats: Mapping[str, AnyFormat]) -> None:
         """
         Run in the twin's integers from now on.
 
@@ -176,12 +186,12 @@ class Network(nn.Module):
     def clamp_(self) -> None:
         """Put parameters back into the ranges that the artefact can hold: thresholds, and biases once quantized."""
         for layer in self.recurrent:
-            if isinstance(layer, EventEmbeddedGRU):
+            if isinstance(layer, EventEmbeddedGRU | ByteEventGRU):
                 layer.clamp_()
         for bias, row_format in self.formatted_biases():
             bias.clamp_(*bias_range(row_format))
 
-    def formats(self) -> dict[str, RowFormat]:
+    def formats(self) -> dict[str, AnyFormat]:
         """Formats by layer, as given to `quantize_`; empty unless quantized."""
         if not self.dense_formats:
             return {}
@@ -189,11 +199,12 @@ class Network(nn.Module):
         return recurrent | {f"dense.{i}": row_format for i, row_format in enumerate(self.dense_formats)}
 
     def formatted_biases(self) -> list[tuple[nn.Parameter, RowFormat]]:
-        """Latent biases with the format of their rows; empty unless quantized."""
-        if not self.dense_formats:
+        """Latent biases of 16 or 3 bits with the format of their rows; empty unless quantized."""
+        if not self.dense_formats or self.kind == "event_gru":
             return []
         pairs = [(layer.bias, layer.format) for layer in self.recurrent]
-        return [*pairs, *((layer.bias, f) for layer, f in zip(self.dense, self.dense_formats, strict=True))]
+        dense = zip(self.dense, self.dense_formats, strict=True)
+        return [*pairs, *((layer.bias, f) for layer, f in dense if isinstance(f, RowFormat))]
 
 
 def held_inputs(x: Tensor, least_q15: int) -> Tensor:
@@ -225,6 +236,12 @@ def _linear(inputs: int, outputs: int, generator: torch.Generator | None) -> nn.
     return layer
 
 
+def _quantized(weight: Tensor, bias: Tensor, row_format: AnyFormat) -> QuantizedRows:
+    if isinstance(row_format, RowFormat):
+        return fake_quantize(weight, bias, row_format)
+    return fake_quantize_bytes(weight, bias, row_format)
+
+
 def _integer_dense(u: Tensor, rows: QuantizedRows) -> Tensor:
     """[N, O] float64, multiples of 2**-15, before any clipping."""
     real = torch.nn.functional.linear(u, rows.weight.double(), rows.bias.double())
@@ -239,11 +256,11 @@ def parameters_by_name(network: Network) -> dict[str, nn.Parameter]:
     """Parameters under the names of `FloatModel.arrays`."""
     named: dict[str, nn.Parameter] = {}
     for i, layer in enumerate(network.recurrent):
-        if network.kind == "gru":
+        if network.kind in ("gru", "event_gru"):
             named |= {f"recurrent.{i}.{part}": getattr(layer, part) for part in _GRU_PARTS}
         else:
             named |= {f"recurrent.{i}.weight": layer.weight, f"recurrent.{i}.bias": layer.bias}
-        if isinstance(layer, EventEmbeddedGRU):
+        if network.kind in EVENT_KINDS:
             named[f"recurrent.{i}.threshold"] = layer.threshold
     for i, layer in enumerate(network.dense):
         named |= {f"dense.{i}.weight": layer.weight, f"dense.{i}.bias": layer.bias}
@@ -262,8 +279,11 @@ def network_from(model: FloatModel, surrogate: Surrogate | None = None) -> Netwo
     return network
 
 
-def row_formats(exponents: Mapping[str, Any], quantization: Mapping[str, Any]) -> dict[str, RowFormat]:
+def row_formats(exponents: Mapping[str, Any], quantization: Mapping[str, Any]) -> dict[str, AnyFormat]:
     """Formats by layer from arrays of exponents and the settings of `FloatModel.quantization`."""
+    if "weight_bits" in quantization:
+        shifts = {layer: DENSE_SHIFT if layer.startswith("dense") else GATE_SHIFT for layer in exponents}
+        return {layer: ByteFormat(torch.tensor(e), shifts[layer]) for layer, e in exponents.items()}
     zero, bits = quantization["zero_threshold"], quantization["bias_bits"]
     return {layer: RowFormat(torch.tensor(e), zero, bits) for layer, e in exponents.items()}
 

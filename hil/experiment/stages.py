@@ -17,7 +17,7 @@ from hil.experiment.feature_file import Features, load_features, save_features
 from hil.experiment.hashes import code_sha256, values_sha256, version
 from hil.experiment.training import Job, Model, Trained, Workers, workers
 from hil.experiment.workspace import Manifest, Pending, Workspace
-from hil.float_model import CELL_NAMES, load_float_model
+from hil.float_model import CELL_NAMES, EVENT_KINDS, load_float_model
 from hil.quant import quantize
 from hil.recipe import Recipe
 
@@ -148,7 +148,7 @@ def _sparsity(recipe: Recipe, model: Model) -> tuple[Any, ...]:
     """What of the recipe is for event cells only, and for pruned ones."""
     if model == "gru":
         return ()
-    events = (recipe.events,) if recipe.cell.kind == "event_embedded_gru" else ()
+    events = (recipe.events,) if recipe.cell.kind in EVENT_KINDS else ()
     pruned = recipe.prune.sparsity > 0 and (model == "quantized" or recipe.prune.stage == "float")
     return (*events, recipe.prune) if pruned else events
 

@@ -31,7 +31,7 @@ _TELL_S = 0.1
 """Shortest time between two messages of one worker."""
 _END_S = 5.0
 
-Model = Literal["gru", "embedded_gru", "event_embedded_gru", "quantized"]
+Model = Literal["gru", "embedded_gru", "event_embedded_gru", "event_gru", "quantized"]
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Job:
 
     Attributes:
         recipe: How.
-        model: ``"gru"``, ``"embedded_gru"`` or ``"event_embedded_gru"`` (float), or ``"quantized"``: the float eGRU
-            trained on in integers.
+        model: ``"gru"``, ``"embedded_gru"``, ``"event_embedded_gru"`` or ``"event_gru"`` (float), or
+            ``"quantized"``: the float network of the recipe's cell trained on in integers.
         features: The feature file.
         out: Where the model file goes; beside it, with the suffix ``.logits.npy``, its outputs on the test set.
         start: The float eGRU, for ``"quantized"``.

@@ -1,52 +1,15 @@
-"""Twins of the gated cells with 8-bit weights: sigmoid and tanh by table, the int8 GRU, the event-based GRU."""
+"""Twins of the gated cells with 8-bit weights: sigmoid, the int8 GRU, the event-based GRU."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from hil.arithmetic import PRE_LIMIT_Q12, tanh_q15
 from hil.artefact.byte_layers import ByteRows, EventGruLayer, Gru8Layer
-from hil.fixed import INT16_MAX, Q15_ONE, Int, shift_round
+from hil.fixed import Q15_ONE, Int, shift_round
 from hil.quant.kernels import Int16, Int32, byte_sums_q22
-
-PRE_LIMIT_Q12 = 16 << 12
-"""Pre-activations are clipped to +-16.0: a product with a gate, and the sum of two, fit int32."""
-TANH_LIMIT_Q13 = 6 << 13
-"""From 6.0 on tanh is the largest number of Q15: the real one is less than a step from it."""
-TANH_BITS = 7
-"""Steps of 1/64 in Q13."""
-
-
-def tanh_table() -> npt.NDArray[np.uint16]:
-    """[386] Q15: tanh at 0, 1/64, ... 6, at most 32767; the last one again.  Form ``table-385`` of docs/artefact.md."""
-    steps = TANH_LIMIT_Q13 >> TANH_BITS
-    exact = np.rint(Q15_ONE * np.tanh(np.append(np.arange(steps + 1), steps) / 64))
-    return np.asarray(np.minimum(exact, INT16_MAX), np.uint16)
-
-
-_TABLE = tanh_table().astype(np.int64)
-
-
-def tanh_q15(v_q13: Int) -> Int16:
-    """
-    tanh by table and linear interpolation, odd; rounds to nearest, ties up in magnitude.
-
-    Args:
-        v_q13: Any shape, integers, Q13 (one is 8192); magnitudes above 6.0 count as 6.0.
-
-    Returns:
-        The shape of ``v_q13``, Q15, within 2**-14 of the real function.
-
-    Twin:
-        ``gates_tanh_q15`` in firmware/kernels/gates.h.
-    """
-    v = np.asarray(v_q13, np.int64)
-    a = np.minimum(np.abs(v), TANH_LIMIT_Q13)
-    i, f = a >> TANH_BITS, a & ((1 << TANH_BITS) - 1)
-    y = _TABLE[i] + (((_TABLE[i + 1] - _TABLE[i]) * f + (1 << (TANH_BITS - 1))) >> TANH_BITS)
-    return np.asarray(np.where(v < 0, -y, y), np.int16)
 
 
 def sigmoid_q15(v_q12: Int) -> Int16:

@@ -20,8 +20,8 @@ from hil.artefact import (
     Rows,
 )
 from hil.errors import UsageError
-from hil.fixed import INT16_MAX, Q15_ONE
-from hil.float_model import FloatModel
+from hil.float_model import FloatModel, Kind
+from hil.quant.quantize_bytes import quantize_event_gru, threshold_q15
 from hil.recipe import QuantizeRecipe
 
 UNSCALED_SHIFT = 2
@@ -99,13 +99,13 @@ def quantize(
     provenance: Mapping[str, Any] | None = None,
 ) -> Artefact:
     """
-    Round a trained eGRU or event eGRU to the artefact's arithmetic.
+    Round a trained eGRU, event eGRU or EGRU to the artefact's arithmetic.
 
     Row scales are those that quantization-aware training used; a model without them has
     them fitted here by squared error.
 
     Args:
-        model: Kind ``"embedded_gru"`` or ``"event_embedded_gru"``.
+        model: Of any kind but ``"gru"``.
         frontend: Of the features it was trained on.
         labels: [O] names of its outputs.
         recipe: Zero threshold, row scales, bias width.
@@ -118,11 +118,13 @@ def quantize(
     """
     if model.kind == "gru":
         raise UsageError(f"{name}: only an eGRU can be quantized to an artefact, this is a {model.kind!r}")
-    settings = quantization_settings(recipe)
+    settings = quantization_settings(recipe, model.kind)
     if model.quantization and dict(model.quantization) != settings:
         raise UsageError(
             f"{name}: trained for {dict(model.quantization)}, the recipe says {settings}: train again with this recipe"
         )
+    if model.kind == "event_gru":
+        return quantize_event_gru(model, frontend, labels, name=name, provenance=provenance)
     rows = {layer: _layer_rows(model, layer, recipe) for layer in model.layers}
     return Artefact(
         name=name,
@@ -143,13 +145,10 @@ def _recurrent_layer(model: FloatModel, layer: str, rows: Mapping[str, Rows]) ->
     return EmbeddedGruLayer(rows[layer])
 
 
-def threshold_q15(threshold: Real) -> npt.NDArray[np.int16]:
-    """Thresholds in (0, 1) to int16, rounded to nearest, ties to even, at least 1."""
-    return np.clip(np.rint(threshold.astype(np.float64) * Q15_ONE), 1, INT16_MAX).astype(np.int16)
-
-
-def quantization_settings(recipe: QuantizeRecipe) -> dict[str, Any]:
-    """What of a recipe decides the integers that a trained network becomes."""
+def quantization_settings(recipe: QuantizeRecipe, kind: Kind = "embedded_gru") -> dict[str, Any]:
+    """What of a recipe decides the integers that a trained network of this kind becomes."""
+    if kind == "event_gru":
+        return {"weight_bits": 8}
     return {
         "zero_threshold": recipe.zero_threshold,
         "row_scales": recipe.row_scales,

@@ -52,6 +52,96 @@ def quantize_byte_rows(weight: Real, bias: Real, unscaled_shift: int) -> ByteRow
     )
 
 
+def byte_exponents(weight: Real, bias: Real, unscaled_shift: int) -> npt.NDArray[np.int8]:
+    """[R] the row scales that `quantize_byte_rows` takes.  Raises as there."""
+    return np.asarray(unscaled_shift - quantize_byte_rows(weight, bias, unscaled_shift).shift, np.int8)
+
+
+def byte_rows(weight: Real, bias: Real, exponent: npt.NDArray[np.int8], unscaled_shift: int) -> ByteRows:
+    """
+    Rows of 8-bit weights at row scales that are given; rounding as `quantize_byte_rows`.
+
+    Args:
+        weight, bias, unscaled_shift: As there.
+        exponent: [R] row scales ``2**e``.
+    """
+    e = exponent.astype(np.int64)
+    integers = np.rint(np.ldexp(np.asarray(weight, np.float64), 7 - e[:, None])).clip(-WEIGHT_LIMIT, WEIGHT_LIMIT)
+    biases = np.rint(np.ldexp(np.asarray(bias, np.float64), 22 - e))
+    return ByteRows(integers.astype(np.int8), biases.astype(np.int32), (unscaled_shift - e).astype(np.int8))
+
+
+def event_gru_exponents(arrays: Mapping[str, Real]) -> dict[str, npt.NDArray[np.int8]]:
+    """
+    Row scales of an EGRU by layer, as `hil.float_model.FloatModel.exponents`.
+
+    Args:
+        arrays: Of a float model of kind ``"event_gru"``, or of its network.
+    """
+    found = {}
+    for layer in sorted({name.rpartition(".")[0] for name in arrays}):
+        if layer.startswith("dense"):
+            found[layer] = byte_exponents(arrays[f"{layer}.weight"], arrays[f"{layer}.bias"], DENSE_SHIFT)
+        else:
+            parts = [byte_exponents(*rows, GATE_SHIFT) for rows in _matrices(*_parts(arrays, layer))]
+            found[layer] = np.concatenate(parts)
+    return found
+
+
+def quantize_event_gru(
+    model: FloatModel,
+    frontend: AnyInput,
+    labels: Sequence[str],
+    *,
+    name: str,
+    provenance: Mapping[str, Any] | None = None,
+) -> Artefact:
+    """
+    Round a trained EGRU to 8-bit weights.
+
+    Row scales are those that quantization-aware training used; a model without them has them fitted here.
+
+    Args:
+        model: Kind ``"event_gru"``.
+        frontend, labels, name, provenance: As `quantize_gru8`.
+
+    Raises:
+        UsageError: The model is no EGRU, or weights do not fit.
+        ArtefactError: Model, front end and labels do not fit together.
+    """
+    if model.kind != "event_gru":
+        raise UsageError(f"{name}: this is a {model.kind!r}, not an EGRU")
+    exponents = model.exponents or event_gru_exponents(model.arrays)
+    recurrent = []
+    for layer in (f"recurrent.{i}" for i in range(len(model.hidden))):
+        H = model.arrays[f"{layer}.threshold"].size
+        scales = np.split(exponents[layer], [2 * H, 3 * H])
+        gates, x, h = (
+            byte_rows(weight, bias, e, GATE_SHIFT)
+            for (weight, bias), e in zip(_matrices(*_parts(model.arrays, layer)), scales, strict=True)
+        )
+        recurrent.append(EventGruLayer(gates, x, h, threshold_q15(model.arrays[f"{layer}.threshold"])))
+    dense = [
+        byte_rows(model.arrays[f"{layer}.weight"], model.arrays[f"{layer}.bias"], exponents[layer], DENSE_SHIFT)
+        for layer in ("dense.0", "dense.1")
+    ]
+    return Artefact(
+        name=name,
+        labels=tuple(labels),
+        frontend=frontend,
+        recurrent=tuple(recurrent),
+        readout_shift=model.readout_shift,
+        dense=(DenseLayer(dense[0], "relu"), DenseLayer(dense[1], "linear")),
+        hold_q15=model.hold_q15,
+        provenance=dict(provenance or {}),
+    )
+
+
+def threshold_q15(threshold: Real) -> npt.NDArray[np.int16]:
+    """Thresholds in (0, 1) to int16, rounded to nearest, ties to even, at least 1."""
+    return np.clip(np.rint(np.asarray(threshold, np.float64) * Q15_ONE), 1, INT16_MAX).astype(np.int16)
+
+
 def _scaled(
     weight: Real, bias: Real, exponent: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
@@ -120,19 +210,24 @@ def event_gru_layer(weight_ih: Real, weight_hh: Real, bias_ih: Real, bias_hh: Re
         UsageError: Weights do not fit.
     """
     gru = _layer(weight_ih, weight_hh, bias_ih, bias_hh)
-    theta = np.clip(np.rint(np.asarray(threshold, np.float64) * Q15_ONE), 1, INT16_MAX).astype(np.int16)
-    return EventGruLayer(gru.gates, gru.candidate_x, gru.candidate_h, theta)
+    return EventGruLayer(gru.gates, gru.candidate_x, gru.candidate_h, threshold_q15(threshold))
 
 
 def _gru8_layer(model: FloatModel, prefix: str) -> Gru8Layer:
-    return _layer(*(model.arrays[f"{prefix}.{part}"] for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")))
+    return _layer(*_parts(model.arrays, prefix))
+
+
+def _parts(arrays: Mapping[str, Real], prefix: str) -> list[Real]:
+    return [arrays[f"{prefix}.{part}"] for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
 
 
 def _layer(weight_ih: Real, weight_hh: Real, bias_ih: Real, bias_hh: Real) -> Gru8Layer:
-    W, R, b, c = (part.astype(np.float64) for part in (weight_ih, weight_hh, bias_ih, bias_hh))
+    parts = (part.astype(np.float64) for part in (weight_ih, weight_hh, bias_ih, bias_hh))
+    return Gru8Layer(*(quantize_byte_rows(*rows, GATE_SHIFT) for rows in _matrices(*parts)))
+
+
+def _matrices(weight_ih: Real, weight_hh: Real, bias_ih: Real, bias_hh: Real) -> tuple[tuple[Real, Real], ...]:
+    """Weights and biases of the rows of both gates, of the candidate's inputs and of the candidate's state."""
+    W, R, b, c = weight_ih, weight_hh, bias_ih, bias_hh
     gates = 2 * R.shape[1]
-    return Gru8Layer(
-        gates=quantize_byte_rows(np.hstack([W[:gates], R[:gates]]), b[:gates] + c[:gates], GATE_SHIFT),
-        candidate_x=quantize_byte_rows(W[gates:], b[gates:], GATE_SHIFT),
-        candidate_h=quantize_byte_rows(R[gates:], c[gates:], GATE_SHIFT),
-    )
+    return (np.hstack([W[:gates], R[:gates]]), b[:gates] + c[:gates]), (W[gates:], b[gates:]), (R[gates:], c[gates:])

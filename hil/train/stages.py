@@ -24,9 +24,10 @@ from hil.cells import (
 from hil.errors import UsageError
 from hil.features import FeatureSet
 from hil.fixed import Q15_ONE
-from hil.float_model import CELL_NAMES, Epoch, FloatModel, Kind
+from hil.float_model import CELL_NAMES, EVENT_KINDS, Epoch, FloatModel, Kind
 from hil.prune_recipe import PruneRecipe
 from hil.quant import fit_exponents, quantization_settings
+from hil.quant.quantize_bytes import event_gru_exponents
 from hil.recipe import Recipe
 from hil.train.augment import augmentation_for
 from hil.train.board import Board
@@ -76,7 +77,8 @@ def fit(
         recipe: Cell, training, and the number of quantized epochs (for the GRU).
         train: Clips to learn from.
         validation: Clips that choose the epoch that is kept.
-        kind: ``"embedded_gru"``, ``"event_embedded_gru"``, or ``"gru"`` for the baseline of the same shape.
+        kind: ``"embedded_gru"``, ``"event_embedded_gru"``, ``"event_gru"``, or ``"gru"`` for the baseline of the
+            same shape.
         session: Progress, checkpoint and the like.
 
     Raises:
@@ -123,7 +125,7 @@ def fit_quantized(
     session: Session | None = None,
 ) -> FloatModel:
     """
-    Train on with 3-bit weights and Q15 states in the forward pass (straight-through gradients).
+    Train on with 3-bit weights (EGRU: 8-bit) and Q15 states in the forward pass (straight-through gradients).
 
     Row scales are fitted to the float weights, as often as the recipe says, then frozen.  There
     is no batch norm, so there are no batch statistics to freeze.  The result keeps latent weights
@@ -147,7 +149,7 @@ def fit_quantized(
         )
     if float_model.kind == "gru":
         raise UsageError(f"a {float_model.kind!r} cannot be quantized, only an eGRU")
-    settings = quantization_settings(recipe.quantize)
+    settings = quantization_settings(recipe.quantize, float_model.kind)
     plan = _quantized_plan(recipe, float_model.kind)
     with deterministic():
         network = network_from(float_model, Surrogate(recipe.events.damping, recipe.events.support))
@@ -235,7 +237,7 @@ def _prune(recipe: Recipe, stage: str) -> PruneRecipe | None:
 
 
 def _readout_shift(recipe: Recipe, kind: Kind, steps: int) -> int:
-    if kind == "event_embedded_gru":
+    if kind in EVENT_KINDS:
         return event_readout_shift_for(steps, recipe.events.activity)
     return readout_shift_for(steps)
 
@@ -267,6 +269,8 @@ def _quantized_plan(recipe: Recipe, kind: Kind) -> Plan:
 
 def _fitted_exponents(recipe: Recipe, network: Network) -> dict[str, np.ndarray[Any, np.dtype[np.int8]]]:
     arrays = arrays_of(network)
+    if network.kind == "event_gru":
+        return event_gru_exponents(arrays)
     layers = [name.removesuffix(".weight") for name in arrays if name.endswith(".weight")]
     return {
         layer: fit_exponents(arrays[f"{layer}.weight"], arrays[f"{layer}.bias"], recipe.quantize) for layer in layers
