@@ -76,11 +76,11 @@ def stretches(
         longest_s: A longer stretch is cut; None: at gaps only.
     """
     listening = capture.info.listening
-    runs_on = listening.carry or artefact.frontend.mean_shift > 0
+    runs_on = listening.carry or artefact.sound.mean_shift > 0
     longest = None if longest_s is None else round(longest_s * capture.info.rate_hz)
     for began, ends, decided in _streams(capture):
         for low, high in _pieces(capture, began, ends, segments):
-            while high - low >= artefact.frontend.window and (low == began or not runs_on):
+            while high - low >= artefact.sound.window and (low == began or not runs_on):
                 inside = [d for d in decided if _window_start(d, artefact, listening) >= low and d["sample"] <= high]
                 if low != began and not inside:
                     break
@@ -131,7 +131,7 @@ def _without(low: int, high: int, holes: Sequence[tuple[int, int]]) -> Iterator[
 
 
 def _window_start(decision: dict[str, Any], artefact: Artefact, listening: Listening) -> int:
-    fe = artefact.frontend
+    fe = artefact.sound
     return int(decision["sample"]) - ((listening.frames - 1) * fe.hop + fe.window)
 
 

@@ -73,9 +73,9 @@ def _decider(capture: Capture, model: str | None) -> Decider:
         if model is None:
             raise UsageError(f"{capture.folder}: nobody decided about it in the field; name a --model that shall")
         decider = find_decider(model)
-        if decider.artefact.frontend.rate_hz != info.rate_hz:
+        if decider.artefact.sound.rate_hz != info.rate_hz:
             raise UsageError(
-                f"{capture.folder}: has {info.rate_hz} Hz, {model} takes {decider.artefact.frontend.rate_hz} Hz"
+                f"{capture.folder}: has {info.rate_hz} Hz, {model} takes {decider.artefact.sound.rate_hz} Hz"
             )
         return decider
     if model is not None:
