@@ -16,7 +16,7 @@ ROWS = [
     {"firmware", "probe"},
     {"codegen", "link", "emulator", "train"},
     {"cells", "quant", "features", "datasets"},
-    {"arithmetic", "artefact", "recipe", "clip", "trace", "float_model"},
+    {"arithmetic", "artefact", "recipe", "clip", "trace", "float_model", "language"},
     {"fixed", "config", "resources", "chips", "layer_build", "native", "data_recipe", "train_recipe", "prune_recipe"},
     {"errors"},
 ]

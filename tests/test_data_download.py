@@ -428,13 +428,13 @@ def test_the_folder_hash_is_that_of_sha256sum(tmp_path):
 
 def test_the_publishers_addresses_are_https_and_every_source_has_a_hash():
     """64 hexadecimal digits, of the archive or of the contents; a name of another spelling finds it."""
-    assert list(SOURCES) == ["speech_commands", "fsdd", "esc10"]
+    assert list(SOURCES) == ["speech_commands", "fsdd", "esc10", "ptb"]
     for item in SOURCES.values():
         assert item.url.startswith("https://")
         assert len(bytes.fromhex(item.archive_sha256 or item.content_sha256)) == 32
-        assert item.unpacked_bytes > 1e7
+        assert item.unpacked_bytes > 5e6
     assert find_source("speech-commands") is SOURCES["speech_commands"]
-    with pytest.raises(UsageError, match="only speech_commands, fsdd, esc10; did you mean 'fsdd'"):
+    with pytest.raises(UsageError, match="only speech_commands, fsdd, esc10, ptb; did you mean 'fsdd'"):
         find_source("fsd")
     with pytest.raises(ValueError, match="needs a hash"):
         dataclasses.replace(SOURCES["fsdd"], content_sha256=None)
@@ -449,6 +449,7 @@ def test_the_list_says_where_each_data_set_lies(server, tmp_path, monkeypatch):
         "speech_commands": None,
         "fsdd": download_folder() / "fsdd",
         "esc10": tmp_path / "own" / "esc10",
+        "ptb": None,
     }
 
 

@@ -35,6 +35,7 @@ from hil.cli.curve import curve
 from hil.cli.data import data
 from hil.cli.doctor import doctor
 from hil.cli.emulate import emulate
+from hil.cli.language import language
 from hil.cli.live import live
 from hil.cli.mlperf import mlperf
 from hil.cli.replay import replay
@@ -80,6 +81,7 @@ for command in (
     data,
     doctor,
     emulate,
+    language,
     live,
     mlperf,
     replay,

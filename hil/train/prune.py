@@ -47,7 +47,7 @@ class Pruning:
         if not self._recipe or not (share := self._recipe.share(done)):
             return
         count = round(share * sum(p.numel() for p in self._chosen))
-        choose = _smallest_weights if self._recipe.structure == "weights" else _smallest_columns
+        choose = smallest_weights if self._recipe.structure == "weights" else _smallest_columns
         for parameter, zeros in zip(self._chosen, choose(self._chosen, count), strict=True):
             parameter.masked_fill_(zeros, 0.0)
         self.read()
@@ -64,7 +64,7 @@ class Pruning:
             values[i].masked_fill_(zeros, 0.0)
 
 
-def _smallest_weights(matrices: Sequence[nn.Parameter], count: int) -> list[Tensor]:
+def smallest_weights(matrices: Sequence[nn.Parameter], count: int) -> list[Tensor]:
     """Masks shaped as the matrices, of the ``count`` smallest magnitudes of all; of equal ones the first."""
     magnitudes = torch.cat([matrix.abs().flatten() for matrix in matrices])
     zeros = torch.zeros(len(magnitudes), dtype=torch.bool)
