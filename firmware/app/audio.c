@@ -1,5 +1,6 @@
 #include "audio.h"
 
+#include "capture.h"
 #include "model.h"
 #include "port/port.h"
 #include "session.h"
@@ -13,6 +14,31 @@
 
 #define MAX_SMOOTH_LOG2 3u
 #define QUIET_BITS 32u
+
+#if defined(MICROPHONE_KIND)
+static inline bool capturing(const struct audio *audio)
+{
+    return audio->capturing;
+}
+
+/* Microseconds; in a capture cycles, without those that sampling took. */
+static inline uint32_t now(const struct audio *audio)
+{
+    return audio->capturing ? port_cycles() - port_cycles_sampling() : port_uptime_us();
+}
+#else
+static inline bool capturing(const struct audio *audio)
+{
+    (void)audio;
+    return false;
+}
+
+static inline uint32_t now(const struct audio *audio)
+{
+    (void)audio;
+    return port_uptime_us();
+}
+#endif
 
 static uint32_t stride(void)
 {
@@ -46,8 +72,8 @@ static uint32_t hops_of(const struct audio *audio)
     return frames >= hop ? frames / hop : 1u;
 }
 
-/* Refuse the LISTEN request under way if the model cannot do it. */
-static bool listen_refused(struct session *session, const struct audio *asked)
+/* Refuse the request under way if the model cannot do it. */
+static bool refused(struct session *session, const struct audio *asked)
 {
     if (model_audio == NULL) {
         session_refuse(session, LINK_ERROR_BAD_STATE, 0);
@@ -57,7 +83,7 @@ static bool listen_refused(struct session *session, const struct audio *asked)
         session_refuse(session, LINK_ERROR_BAD_VALUE, asked->hop == 0 ? 0 : asked->smooth_log2);
     } else if (asked->carry && hops_of(asked) > MODEL_AUDIO_HOPS) {
         session_refuse(session, LINK_ERROR_TOO_LARGE, MODEL_AUDIO_HOPS);
-    } else if (max_samples(asked) == 0) {
+    } else if (!capturing(asked) && max_samples(asked) == 0) {
         session_refuse(session, LINK_ERROR_TOO_LARGE, 0);
     } else {
         return false;
@@ -70,6 +96,16 @@ static void clear(int32_t *values, uint32_t n)
     for (uint32_t i = 0; i < n; i++) {
         values[i] = 0;
     }
+}
+
+static void begin(struct session *session, const struct audio *asked)
+{
+    session->begun = false; /* states and sums are the stream's now */
+    mlperf_forget(session);
+    session->audio = *asked;
+    clear(model_audio->history_q15, (1u << MAX_SMOOTH_LOG2) * model_outputs);
+    frontend_reset(model_audio->frontend);
+    model_reset();
 }
 
 void audio_listen(struct session *session)
@@ -88,15 +124,10 @@ void audio_listen(struct session *session)
         .quiet = link_listen_get_quiet(body),
     };
 
-    if (listen_refused(session, &asked)) {
+    if (refused(session, &asked)) {
         return;
     }
-    session->begun = false; /* states and sums are the stream's now */
-    mlperf_forget(session);
-    session->audio = asked;
-    clear(model_audio->history_q15, (1u << MAX_SMOOTH_LOG2) * model_outputs);
-    frontend_reset(model_audio->frontend);
-    model_reset();
+    begin(session, &asked);
     uint8_t *answer = answers_frame(&session->answers, LINK_LISTENING, LINK_LISTENING_BYTES);
     link_listening_put_max_samples(answer, (uint16_t)max_samples(&asked));
     link_listening_put_frames(answer, model_audio->frames);
@@ -108,7 +139,7 @@ void audio_listen(struct session *session)
 /* Run the window that ends with the newest vector from zeroed states. */
 static void run_window(struct audio *audio)
 {
-    const uint32_t began_us = port_uptime_us();
+    const uint32_t began_us = now(audio);
     uint32_t place = audio->vectors % audio->frames; /* of the oldest */
 
     model_reset();
@@ -116,16 +147,16 @@ static void run_window(struct audio *audio)
         model_step(model_audio->vectors_q15 + place * stride());
         place = place + 1u == audio->frames ? 0u : place + 1u;
     }
-    audio->busy_us += port_uptime_us() - began_us;
+    audio->busy_us += now(audio) - began_us;
 }
 
 /* Advance carried states by the newest vector. */
 static void run_step(struct audio *audio, const int16_t *x)
 {
-    const uint32_t began_us = port_uptime_us();
+    const uint32_t began_us = now(audio);
 
     model_step(x);
-    audio->busy_us += port_uptime_us() - began_us;
+    audio->busy_us += now(audio) - began_us;
 }
 
 /* Keep the sums of the hop that ends, and put those of the last hops together for the output layers. */
@@ -198,13 +229,20 @@ static void decide(struct session *session)
 {
     struct audio *audio = &session->audio;
     const uint32_t bytes = LINK_DECISION_BYTES + 4u * model_outputs;
-    uint8_t *body = answers_frame(&session->answers, LINK_DECISION, bytes);
     int32_t *logits = model_audio->logits_q15;
 
-    const uint32_t began_us = port_uptime_us();
+    const uint32_t began_us = now(audio);
     model_output(logits);
     const struct verdict verdict = smooth(audio, logits);
-    audio->busy_us += port_uptime_us() - began_us;
+    audio->busy_us += now(audio) - began_us;
+#if defined(MICROPHONE_KIND)
+    if (audio->capturing) {
+        capture_verdict(session, verdict.label, trigger(audio, verdict), verdict.margin_q15);
+        audio->decisions++;
+        return;
+    }
+#endif
+    uint8_t *body = answers_frame(&session->answers, LINK_DECISION, bytes);
     link_decision_put_index(body, audio->decisions);
     link_decision_put_frame(body, audio->vectors - 1u);
     link_decision_put_label(body, verdict.label);
@@ -237,9 +275,15 @@ static uint32_t take_frame(struct session *session)
     int16_t *x = model_audio->vectors_q15 + place * stride();
     uint32_t parts = 0;
 
-    const uint32_t began_us = port_uptime_us();
+    const uint32_t began_us = now(audio);
     audio->clipped += frontend_frame(model_audio->frontend, model_audio->samples, model_audio->work, x);
-    audio->busy_us += port_uptime_us() - began_us;
+    audio->busy_us += now(audio) - began_us;
+#if defined(MICROPHONE_KIND)
+    if (audio->capturing) {
+        audio->features_cycles += now(audio) - began_us;
+        capture_vector(session, x);
+    }
+#endif
     if (audio->detail) {
         send_vector(session, x);
         parts++;
@@ -295,6 +339,38 @@ static uint32_t take_samples(struct session *session, const int16_t *x, uint32_t
     audio->samples += n;
     return parts;
 }
+
+#if defined(MICROPHONE_KIND)
+bool audio_capture(struct session *session, const struct audio *asked)
+{
+    if (refused(session, asked)) {
+        return false;
+    }
+    begin(session, asked);
+    return true;
+}
+
+uint32_t audio_wanted(const struct audio *audio)
+{
+    return (uint32_t)audio->skip + model_audio->frontend->window - audio->filled;
+}
+
+void audio_take(struct session *session, const int16_t *x, uint32_t n)
+{
+    take_samples(session, x, n);
+}
+
+void audio_gap(struct audio *audio)
+{
+    audio->filled = audio->skip = 0;
+    audio->vectors_before += audio->vectors;
+    audio->vectors = 0;
+    if (audio->carry) {
+        model_reset();
+        clear(model_audio->hops_q15, MODEL_AUDIO_HOPS * model_summed);
+    }
+}
+#endif
 
 void audio_pcm(struct session *session)
 {

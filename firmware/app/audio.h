@@ -28,9 +28,29 @@ struct audio {
     uint32_t clipped;
     uint32_t busy_us;      /* in front end and network since LISTEN, modulo 2^32 */
     uint8_t held;          /* decisions still without a trigger */
+
+#if defined(MICROPHONE_KIND)
+    bool capturing;           /* the samples are the device's own: capture.c sends what comes of them */
+    uint32_t vectors_before;  /* made before the last gap; `vectors` counts from there */
+    uint32_t features_cycles; /* busy_us, which are cycles then, in front end alone */
+#endif
 };
 
 void audio_listen(struct session *session);
 void audio_pcm(struct session *session);
+
+#if defined(MICROPHONE_KIND)
+/* Begin to listen to the device's own samples. Returns false if the request has been refused. */
+bool audio_capture(struct session *session, const struct audio *asked);
+
+/* Samples up to the end of the frame under way. */
+uint32_t audio_wanted(const struct audio *audio);
+
+/* The next samples, at most audio_wanted. */
+void audio_take(struct session *session, const int16_t *x, uint32_t n);
+
+/* Samples are missing: frames and windows begin anew. */
+void audio_gap(struct audio *audio);
+#endif
 
 #endif

@@ -1,6 +1,7 @@
 #include "requests.h"
 
 #include "audio.h"
+#include "capture.h"
 #include "model.h"
 #include "port/port.h"
 #include "run.h"
@@ -135,7 +136,23 @@ static const struct request requests[] = {
     [LINK_CRASH] = {act_crash, LINK_CRASH_BYTES, false, false},
     [LINK_LISTEN] = {audio_listen, LINK_LISTEN_BYTES, false, false},
     [LINK_PCM] = {audio_pcm, LINK_PCM_BYTES, true, true},
+#if defined(MICROPHONE_KIND)
+    [LINK_CAPTURE] = {capture_start, LINK_CAPTURE_BYTES, false, false},
+    [LINK_RESEND] = {capture_resend, LINK_RESEND_BYTES, false, false},
+    [LINK_STOP] = {capture_stop, LINK_STOP_BYTES, false, false},
+#endif
 };
+
+#if defined(MICROPHONE_KIND)
+/* Some requests would take the states, or the time, of a capture; some end it. */
+static bool disturbs(struct session *session, uint8_t kind)
+{
+    if (kind == LINK_HELLO || kind == LINK_BEGIN || kind == LINK_LISTEN || kind == LINK_CAPTURE) {
+        capture_end(session);
+    }
+    return session->capture.running && (kind == LINK_BENCH || kind == LINK_BAUD);
+}
+#endif
 
 void requests_act(struct session *session)
 {
@@ -155,5 +172,11 @@ void requests_act(struct session *session)
         session_refuse(session, LINK_ERROR_BAD_VALUE, LINK_STREAM);
         return;
     }
+#if defined(MICROPHONE_KIND)
+    if (disturbs(session, kind)) {
+        session_refuse(session, LINK_ERROR_BAD_STATE, 0);
+        return;
+    }
+#endif
     request->act(session);
 }

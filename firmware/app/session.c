@@ -16,6 +16,9 @@ void session_init(struct session *session)
     session->begun = false;
     session->done = 0;
     session->audio.listening = false;
+#if defined(MICROPHONE_KIND)
+    session->capture.running = false;
+#endif
     session->mlperf.zero_us = 0;
     mlperf_forget(session);
 }
@@ -97,6 +100,11 @@ void session_take(struct session *session, uint8_t byte)
         take_request(session);
         break;
     case RECEIVER_TEXT:
+#if defined(MICROPHONE_KIND)
+        if (session->capture.running) {
+            break; /* lines of text would come between its frames */
+        }
+#endif
         mlperf_command(session, session->receiver.text);
         break;
     default:

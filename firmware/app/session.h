@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "audio.h"
+#include "capture.h"
 #include "link/answers.h"
 #include "link/receiver.h"
 #include "mlperf.h"
@@ -29,6 +30,9 @@ struct session {
 
     struct audio audio;
     struct mlperf mlperf;
+#if defined(MICROPHONE_KIND)
+    struct capture capture;
+#endif
 };
 
 void session_init(struct session *session);

@@ -81,4 +81,51 @@ void app_fault(const struct port_fault *fault);
 /* Send n bytes and wait until they have left, without interrupts; what was queued is lost. */
 void port_write_polled(const uint8_t *bytes, size_t n);
 
+#if defined(MICROPHONE_KIND)
+/* A microphone, in a firmware that is built with one (hil.chips.Microphone gives the macros):
+ *
+ *   MICROPHONE_KIND            enum link_microphone
+ *   MICROPHONE_RATE            nominal samples a second
+ *   MICROPHONE_RING            samples kept, a power of two
+ *   MICROPHONE_GAIN_LOG2       bits that samples are shifted up
+ *   MICROPHONE_OVERSAMPLE_LOG2 conversions of the ADC for a sample
+ *   MICROPHONE_INPUT, _GROUP, _PIN           of the ADC
+ *   MICROPHONE_SCK_..., _FS_..., _SD_...     _GROUP and _PIN of I2S
+ *
+ * Samples come by DMA, block by block, into a ring that is written to for ever: who reads late loses them. */
+#define PORT_MICROPHONE_BLOCK 64u
+
+struct port_microphone {
+    uint32_t rate_millihertz; /* by the CPU's clock */
+    uint32_t cycles_q8;       /* of the CPU's clock for one sample */
+};
+
+/* Begin to sample; counts from 0 again. */
+void port_microphone_start(struct port_microphone *microphone);
+void port_microphone_stop(void);
+
+/* Samples so far. Sample i is at i % MICROPHONE_RING of the ring; the block after the newest is being written to. */
+uint32_t port_microphone_samples(void);
+const int16_t *port_microphone_ring(void);
+
+/* Behind the last sample that was overwritten before it could be taken into the ring, 0: none was. */
+uint32_t port_microphone_lost(void);
+
+/* Sleep until there is a new block, a received byte, or room to send. */
+void port_microphone_idle(void);
+
+/* Supply voltage in millivolts. With an ADC microphone it must be stopped. */
+uint16_t port_supply_mv(void);
+
+/* Cycles modulo 2^32, and those that were spent so far asleep, and in taking samples. */
+uint32_t port_cycles(void);
+uint32_t port_cycles_asleep(void);
+uint32_t port_cycles_sampling(void);
+
+/* Bytes that port_write takes without waiting. */
+size_t port_write_room(void);
+
+void port_uptime(uint32_t *us_low, uint32_t *us_high);
+#endif
+
 #endif

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from hil.chips import Board, Chip
+from hil.chips import Board, Chip, Microphone
 from hil.errors import FitError, ToolError, UsageError
 from hil.firmware import sources as src
 from hil.firmware.cmsis_dsp import Library
@@ -49,6 +49,7 @@ def compile_firmware(
     library: Library | None = None,
     half_clock: bool = False,
     known: MutableMapping[str, bytes] | None = None,
+    microphone: Microphone | None = None,
 ) -> Firmware:
     """
     Compile and link the firmware with generated sources.
@@ -66,6 +67,7 @@ def compile_firmware(
         library: C of other authors that the generated sources call.
         half_clock: Run at 24 MHz, where the flash needs no wait states.
         known: Object files by the content that they were made from; those that many programs share are compiled once.
+        microphone: With a microphone that is so wired: the firmware can capture.
 
     Raises:
         FitError: It is larger than the chip's flash or RAM; names the sections.
@@ -76,7 +78,7 @@ def compile_firmware(
         raise UsageError(f"optimize = {optimize!r}; expected one of {', '.join(map(repr, OPTIMIZE))}")
     library = library or Library({}, ())
     clock = ["-DBOARD_HALF_CLOCK"] if half_clock else []
-    flags = [*src.board_flags(board, chip), *clock, "-I.", *_DEBUG_FLAGS, *library.flags]
+    flags = [*src.board_flags(board, chip), *src.microphone_flags(microphone), *clock, "-I.", *_DEBUG_FLAGS, *library.flags]
     files = {**src.firmware_tree(src.DEVICE_PARTS), **src.generated_files(sources), **library.files}
     template = files.pop(src.LINKER_SCRIPT)
     script = src.linker_script(template, chip.flash_bytes, chip.ram_bytes)

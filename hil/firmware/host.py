@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from hil.chips import Microphone
 from hil.errors import ToolError
 from hil.firmware import sources as src
 from hil.firmware.cmsis_dsp import Library
@@ -58,7 +59,9 @@ def compile_host_library(
     return _compile(files, flags, ["-shared"], out, "libfirmware", ".so")
 
 
-def compile_host_app(sources: Mapping[str, str], out: Path, *, sanitize: bool = True) -> Path:
+def compile_host_app(
+    sources: Mapping[str, str], out: Path, *, sanitize: bool = True, microphone: Microphone | None = None
+) -> Path:
     """
     Compile the whole application for this machine: its line is the standard input and output of a process.
 
@@ -66,6 +69,7 @@ def compile_host_app(sources: Mapping[str, str], out: Path, *, sanitize: bool = 
         sources: Generated C by file name, as for `hil.firmware.compile_firmware`.
         out: Folder for the program; made if missing.
         sanitize: Undefined behaviour and bad addresses end the process with a message.
+        microphone: With a microphone, which hears the file of int16 samples that ``HIL_MICROPHONE`` names.
 
     Returns:
         The program; an equal one that is there already is returned as it is.
@@ -75,7 +79,8 @@ def compile_host_app(sources: Mapping[str, str], out: Path, *, sanitize: bool = 
     """
     files = {**src.firmware_tree(src.HOST_APP_PARTS), **src.generated_files(sources)}
     checks = [*_runnable(_UNDEFINED), *_runnable(_ADDRESS)] if sanitize else []
-    flags = [*_FLAGS, *checks]
+    sampled = [flag for flag in src.microphone_flags(microphone) if "_KIND=" not in flag]
+    flags = [*_FLAGS, *checks, *sampled, *(["-DMICROPHONE_KIND=3"] if microphone else [])]
     identity = src.build_id(files, [*find_host_compiler(), *flags])
     files[f"{src.GENERATED}/{src.BUILD_ID_FILE}"] = src.build_id_source(identity)
     return _compile(files, flags, [], out, "firmware", "")

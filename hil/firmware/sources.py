@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from hil.chips import Board, Chip
+from hil.chips import ADC_PINS, Board, Chip, Microphone
 from hil.errors import UsageError
 from hil.resources import resource
 
@@ -77,6 +77,28 @@ def board_flags(board: Board, chip: Chip) -> list[str]:
     if tx == rx or board.tx_pad == board.rx_pad:
         raise UsageError(f"board: tx and rx share pin {board.tx} or pad {board.tx_pad}")
     return [f"-DBOARD_SERCOM={board.sercom}", *(f"-DBOARD_{name}={value}u" for name, value in values.items())]
+
+
+_MICROPHONES = {"adc": 1, "i2s": 2}
+"""As in `hil.link.schema.Microphone`."""
+
+
+def microphone_flags(microphone: Microphone | None) -> list[str]:
+    """Macros of ``firmware/port/port.h`` for a firmware with a microphone; none without."""
+    if microphone is None:
+        return []
+    values = {
+        "KIND": _MICROPHONES[microphone.kind],
+        "RATE": f"{microphone.rate_hz}u",
+        "RING": f"{microphone.ring}u",
+        "GAIN_LOG2": f"{microphone.gain.bit_length() - 1}u",
+        "OVERSAMPLE_LOG2": f"{microphone.oversampling.bit_length() - 1 if microphone.kind == 'adc' else 0}u",
+        "INPUT": f"{ADC_PINS.index(microphone.pin)}u",
+    }
+    for prefix, pin in (("", microphone.pin), *((f"{n.upper()}_", getattr(microphone, n)) for n in ("sck", "fs", "sd"))):
+        group, number = _pin("microphone", pin)
+        values |= {f"{prefix}GROUP": f"{group}u", f"{prefix}PIN": f"{number}u"}
+    return [f"-DMICROPHONE_{name}={value}" for name, value in values.items()]
 
 
 def _pin(name: str, text: str) -> tuple[int, int]:

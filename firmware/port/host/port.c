@@ -9,10 +9,12 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "frontend/offset.h"
 #include "link/link_schema.h"
 
 #define CLOCK_HZ 1000000000u
@@ -138,6 +140,109 @@ void port_identify(struct port_identity *identity)
     *identity = (struct port_identity){.clock_hz = CLOCK_HZ, .baud = baud};
 }
 
+
+#if defined(MICROPHONE_KIND)
+/* The microphone hears the file of int16 samples that the environment names. Its time goes on while the program
+ * waits and the host has said nothing; behind its end it stands still. */
+static FILE *sound;
+static int16_t sound_ring[MICROPHONE_RING];
+static uint32_t sound_samples;
+static struct offset sound_offset;
+
+void port_microphone_start(struct port_microphone *microphone)
+{
+    const char *name = getenv("HIL_MICROPHONE");
+
+    sound = name != NULL ? fopen(name, "rb") : NULL;
+    sound_samples = 0;
+    sound_offset = (struct offset){0, false};
+    microphone->cycles_q8 = (uint32_t)((uint64_t)CLOCK_HZ * 256u / MICROPHONE_RATE);
+    microphone->rate_millihertz = MICROPHONE_RATE * 1000u;
+}
+
+void port_microphone_stop(void)
+{
+    if (sound != NULL) {
+        fclose(sound);
+        sound = NULL;
+    }
+}
+
+static bool hear_block(void)
+{
+    int16_t block[PORT_MICROPHONE_BLOCK];
+
+    if (sound == NULL || fread(block, sizeof block, 1, sound) != 1) {
+        return false;
+    }
+    for (uint32_t i = 0; i < PORT_MICROPHONE_BLOCK; i++) {
+        sound_ring[(sound_samples + i) % MICROPHONE_RING] =
+            offset_remove(&sound_offset, (int32_t)block[i] * (1 << MICROPHONE_GAIN_LOG2));
+    }
+    sound_samples += PORT_MICROPHONE_BLOCK;
+    return true;
+}
+
+void port_microphone_idle(void)
+{
+    struct pollfd line = {.fd = STDIN_FILENO, .events = POLLIN};
+
+    if (rx_taken < rx_used || poll(&line, 1, 0) == 0) {
+        if (rx_taken < rx_used || hear_block()) {
+            return;
+        }
+    }
+    port_idle();
+}
+
+uint32_t port_microphone_samples(void)
+{
+    return sound_samples;
+}
+
+const int16_t *port_microphone_ring(void)
+{
+    return sound_ring;
+}
+
+uint32_t port_microphone_lost(void)
+{
+    return 0;
+}
+
+uint16_t port_supply_mv(void)
+{
+    return 0;
+}
+
+uint32_t port_cycles(void)
+{
+    return (uint32_t)now_ns();
+}
+
+uint32_t port_cycles_asleep(void)
+{
+    return 0;
+}
+
+uint32_t port_cycles_sampling(void)
+{
+    return 0;
+}
+
+size_t port_write_room(void)
+{
+    return SIZE_MAX;
+}
+
+void port_uptime(uint32_t *us_low, uint32_t *us_high)
+{
+    const uint64_t us = (now_ns() - started_ns) / 1000u;
+
+    *us_low = (uint32_t)us;
+    *us_high = (uint32_t)(us >> 32);
+}
+#endif
 
 void port_reset(void)
 {

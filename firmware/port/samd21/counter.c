@@ -90,6 +90,23 @@ uint32_t port_uptime_us(void)
     return (uint32_t)(cycles / per_ms * 1000u + cycles % per_ms * 1000u / per_ms);
 }
 
+#if defined(MICROPHONE_KIND)
+uint32_t port_cycles(void)
+{
+    return (uint32_t)uptime_cycles();
+}
+
+void port_uptime(uint32_t *us_low, uint32_t *us_high)
+{
+    const uint64_t cycles = uptime_cycles();
+    const uint32_t per_ms = clock_hz() / 1000u;
+    const uint64_t us = cycles / per_ms * 1000u + cycles % per_ms * 1000u / per_ms;
+
+    *us_low = (uint32_t)us;
+    *us_high = (uint32_t)(us >> 32);
+}
+#endif
+
 void counter_start(void)
 {
     SYST_RVR = COUNTER_MASK;

@@ -11,7 +11,11 @@
  * has nothing to send during an answer (docs/link.md). With it all but one of a window can come
  * while the one before is worked on. */
 #define RX_RING 2048u
+#if defined(MICROPHONE_KIND)
+#define TX_RING 1024u /* of a frame that is sent while the next is made */
+#else
 #define TX_RING 256u
+#endif
 #if (LINK_WINDOW - 1u) * LINK_MAX_STREAM_LINE > RX_RING
 #error "the receive ring is smaller than a window"
 #endif
@@ -205,6 +209,13 @@ void port_write(const uint8_t *bytes, size_t n)
         SERCOM_INTENSET(BOARD_SERCOM) = SERCOM_INT_DRE;
     }
 }
+
+#if defined(MICROPHONE_KIND)
+size_t port_write_room(void)
+{
+    return TX_RING - (tx_head - tx_tail);
+}
+#endif
 
 void port_drain(void)
 {

@@ -98,7 +98,7 @@ static int32_t result_of(struct emu *e) {
     struct sound *s = &e->sound[SOUND_ADC];
     uint64_t position = 0, step = 0, clock = clock_microhertz(e);
     uint32_t n = conversions(a), log2 = a->average & 15;
-    if (s->samples) {
+    if (s->samples && (a->input & 31) + a->offset < PINS_END) {
         position = sound_position_q32(s, a->began_ps);
         step = n > 1 ? sound_step_q32(s, time_of_ticks(half_cycles(a, false), 2 * clock)) : 0;
         s->taken++;

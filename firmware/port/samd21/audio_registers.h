@@ -1,0 +1,107 @@
+/* audio_registers.h -- registers of the peripherals that sampling uses: EVSYS, DMAC, TC4, ADC, I2S.
+ *
+ * Source  SAM D21 data sheet (Microchip DS40001882).
+ */
+#ifndef SAMD21_AUDIO_REGISTERS_H
+#define SAMD21_AUDIO_REGISTERS_H
+
+#include "registers.h"
+
+#define PM_AHBMASK REG32(0x40000414u)
+#define PM_AHBMASK_DMAC (1u << 5)
+#define PM_APBBMASK REG32(0x4000041Cu)
+#define PM_APBBMASK_DMAC (1u << 4)
+#define PM_APBCMASK_EVSYS (1u << 1)
+#define PM_APBCMASK_TC4 (1u << 12)
+#define PM_APBCMASK_ADC (1u << 16)
+#define PM_APBCMASK_I2S (1u << 20)
+#define GCLK_CLKCTRL_TC4 0x1Cu
+#define GCLK_CLKCTRL_ADC 0x1Eu
+#define GCLK_CLKCTRL_I2S0 0x23u
+#define CALIBRATION_WORD_0 REG32(0x00806020u)
+
+/* EVSYS, event system */
+#define EVSYS_CHANNEL REG32(0x42000404u)
+#define EVSYS_CHANNEL_TC4_OVF (0x36u << 16)
+#define EVSYS_CHANNEL_ASYNCHRONOUS (2u << 24)
+#define EVSYS_USER REG16(0x42000408u)
+#define EVSYS_USER_ADC_START(channel) ((uint16_t)(((channel) + 1u) << 8 | 0x17u))
+
+/* DMAC */
+#define DMAC_CTRL REG16(0x41004800u)
+#define DMAC_CTRL_ENABLE_LEVEL_0 ((1u << 1) | (1u << 8))
+#define DMAC_BASEADDR REG32(0x41004834u)
+#define DMAC_WRBADDR REG32(0x41004838u)
+#define DMAC_CHID REG8(0x4100483Fu)
+#define DMAC_CHCTRLA REG8(0x41004840u)
+#define DMAC_CHCTRLA_SWRST 1u
+#define DMAC_CHCTRLA_ENABLE 2u
+#define DMAC_CHCTRLB REG32(0x41004844u)
+#define DMAC_CHCTRLB_TRIGSRC(source) ((uint32_t)(source) << 8)
+#define DMAC_CHCTRLB_BEAT (2u << 22)
+#define DMAC_TRIGGER_ADC 0x27u
+#define DMAC_TRIGGER_I2S_RX0 0x29u
+#define DMAC_CHINTENSET REG8(0x4100484Du)
+#define DMAC_CHINTFLAG REG8(0x4100484Eu)
+#define DMAC_INT_COMPLETE 2u
+#define DMAC_BLOCK_VALID 1u
+#define DMAC_BLOCK_INTERRUPT (1u << 3)
+#define DMAC_BLOCK_HALFWORD (1u << 8)
+#define DMAC_BLOCK_WORD (2u << 8)
+#define DMAC_BLOCK_STEP_TARGET (1u << 11)
+#define NVIC_IRQ_DMAC 6u
+
+/* TC4 as a 16-bit counter that wraps at CC0 */
+#define TC4_CTRLA REG16(0x42003000u)
+#define TC_CTRLA_ENABLE (1u << 1)
+#define TC_CTRLA_MATCH_FREQUENCY (1u << 5)
+#define TC4_EVCTRL REG16(0x4200300Au)
+#define TC_EVCTRL_OVFEO (1u << 8)
+#define TC4_STATUS REG8(0x4200300Fu)
+#define TC_STATUS_SYNCBUSY 0x80u
+#define TC4_CC0 REG16(0x42003018u)
+
+/* ADC */
+#define ADC_CTRLA REG8(0x42004000u)
+#define ADC_CTRLA_SWRST 1u
+#define ADC_CTRLA_ENABLE 2u
+#define ADC_REFCTRL REG8(0x42004001u)
+#define ADC_REFCTRL_1V 0u
+#define ADC_REFCTRL_HALF_SUPPLY 2u
+#define ADC_AVGCTRL REG8(0x42004002u)
+#define ADC_AVGCTRL_ADJRES(shift) ((shift) << 4)
+#define ADC_CTRLB REG16(0x42004004u)
+#define ADC_CTRLB_16BIT (1u << 4)
+#define ADC_CTRLB_DIV4 0u
+#define ADC_CTRLB_DIV32 (3u << 8)
+#define ADC_SWTRIG REG8(0x4200400Cu)
+#define ADC_SWTRIG_START 2u
+#define ADC_INPUTCTRL REG32(0x42004010u)
+#define ADC_INPUTCTRL_GROUND (0x18u << 8)
+#define ADC_INPUTCTRL_QUARTER_SUPPLY 0x1Bu
+#define ADC_INPUTCTRL_GAIN_HALF (0xFu << 24)
+#define ADC_EVCTRL REG8(0x42004014u)
+#define ADC_EVCTRL_STARTEI 1u
+#define ADC_INTFLAG REG8(0x42004018u)
+#define ADC_INT_RESRDY 1u
+#define ADC_STATUS REG8(0x42004019u)
+#define ADC_STATUS_SYNCBUSY 0x80u
+#define ADC_RESULT REG16(0x4200401Au)
+#define ADC_CALIB REG16(0x42004028u)
+
+/* I2S */
+#define I2S_CTRLA REG8(0x42005000u)
+#define I2S_CTRLA_SWRST 1u
+#define I2S_CTRLA_ENABLE 2u
+#define I2S_CTRLA_CKEN0 4u
+#define I2S_CTRLA_SEREN0 16u
+#define I2S_CLKCTRL0 REG32(0x42005004u)
+#define I2S_CLKCTRL_SLOT_32 3u
+#define I2S_CLKCTRL_SLOTS_2 (1u << 2)
+#define I2S_CLKCTRL_BIT_DELAY (1u << 7)
+#define I2S_SYNCBUSY REG16(0x42005018u)
+#define I2S_SERCTRL0 REG32(0x42005020u)
+#define I2S_SERCTRL_WITHOUT_SLOT_1 (1u << 17)
+#define I2S_DATA0 REG32(0x42005030u)
+
+#endif
