@@ -78,7 +78,14 @@ def compile_firmware(
         raise UsageError(f"optimize = {optimize!r}; expected one of {', '.join(map(repr, OPTIMIZE))}")
     library = library or Library({}, ())
     clock = ["-DBOARD_HALF_CLOCK"] if half_clock else []
-    flags = [*src.board_flags(board, chip), *src.microphone_flags(microphone), *clock, "-I.", *_DEBUG_FLAGS, *library.flags]
+    flags = [
+        *src.board_flags(board, chip),
+        *src.microphone_flags(microphone),
+        *clock,
+        "-I.",
+        *_DEBUG_FLAGS,
+        *library.flags,
+    ]
     files = {**src.firmware_tree(src.DEVICE_PARTS), **src.generated_files(sources), **library.files}
     template = files.pop(src.LINKER_SCRIPT)
     script = src.linker_script(template, chip.flash_bytes, chip.ram_bytes)

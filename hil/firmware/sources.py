@@ -95,7 +95,10 @@ def microphone_flags(microphone: Microphone | None) -> list[str]:
         "OVERSAMPLE_LOG2": f"{microphone.oversampling.bit_length() - 1 if microphone.kind == 'adc' else 0}u",
         "INPUT": f"{ADC_PINS.index(microphone.pin)}u",
     }
-    for prefix, pin in (("", microphone.pin), *((f"{n.upper()}_", getattr(microphone, n)) for n in ("sck", "fs", "sd"))):
+    for prefix, pin in (
+        ("", microphone.pin),
+        *((f"{n.upper()}_", getattr(microphone, n)) for n in ("sck", "fs", "sd")),
+    ):
         group, number = _pin("microphone", pin)
         values |= {f"{prefix}GROUP": f"{group}u", f"{prefix}PIN": f"{number}u"}
     return [f"-DMICROPHONE_{name}={value}" for name, value in values.items()]
