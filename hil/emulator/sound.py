@@ -31,8 +31,8 @@ def feed_microphone(
         where: Which input.
         samples: [N] int16; between two of them a straight line.
         rate: Samples a second.
-        then_stop: At the end virtual time stands still while the program waits, as for input from the host;
-            otherwise silence follows for ever.
+        then_stop: At the end there are no more samples: converter and line stand still, the program comes to rest,
+            and virtual time waits for the host.  Otherwise silence follows for ever.
     """
     ffi, lib, emu = emulator.handle
     sound = np.ascontiguousarray(samples, np.int16)

@@ -125,7 +125,8 @@ static bool in_window(const struct adc *a, int32_t value) {
 static void begin(struct emu *e, bool first) {
     struct adc *a = &e->adc;
     uint64_t clock = clock_microhertz(e);
-    if (!(a->control_a & A_ENABLE) || a->converting || clock == 0) return;
+    bool over = (a->input & 31) < PINS_END && sound_stands_still(&e->sound[SOUND_ADC]);
+    if (!(a->control_a & A_ENABLE) || a->converting || clock == 0 || over) return;
     uint32_t halves = half_cycles(a, first) + (conversions(a) - 1) * half_cycles(a, false);
     a->converting = true;
     a->began_ps = time_now_ps(e);

@@ -114,7 +114,7 @@ void emu_pin_drive(struct emu *e, uint32_t group, uint32_t pin, int level);
 int emu_pin_level(struct emu *e, uint32_t group, uint32_t pin);
 
 /* What a microphone hears: 0 at the pins of the ADC, 1 on the I2S line. Read between two samples by virtual time,
- * from its first reading on; then silence, or (stop) time stands still while the core waits. Copied.
+ * from its first reading on; then silence, or (stop) no more samples, so that the core comes to rest. Copied.
  * Returns 0, or -1: out of memory. */
 int emu_sound(struct emu *e, uint32_t which, const int16_t *samples, uint64_t count, uint32_t rate, int stop);
 int emu_sound_over(struct emu *e, uint32_t which);

@@ -43,7 +43,7 @@ static void update_irq(struct emu *e) {
 static void schedule(struct emu *e, uint32_t serializer) {
     struct i2s *s = &e->i2s;
     uint64_t f = bit_microhertz(e, serializer);
-    bool on = receives(e, serializer) && f != 0;
+    bool on = receives(e, serializer) && f != 0 && !sound_stands_still(&e->sound[SOUND_I2S]);
     if (!on || f != s->running_at[serializer]) {
         s->base_ps[serializer] = time_now_ps(e);
         s->slots[serializer] = 0;

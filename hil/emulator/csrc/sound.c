@@ -36,7 +36,7 @@ int32_t sound_at_q8(struct sound *s, uint64_t position_q32) {
     return here * 256 + (int32_t)(part >> 24);
 }
 
-/* The file is over, and time is to stand still then. */
+/* The file is over, and then there are to be no more samples: so the program comes to rest. */
 bool sound_stands_still(const struct sound *s) {
     return s->over && s->stop;
 }

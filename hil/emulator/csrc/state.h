@@ -259,7 +259,7 @@ struct sound {
     int16_t *samples;
     uint64_t count, start_ps, taken;
     uint32_t rate;
-    bool stop; /* time stands still at its end */
+    bool stop; /* no more samples at its end */
     bool started, over;
 };
 
