@@ -19,7 +19,7 @@ from hil.errors import HilError, ToolError, UsageError
 Products = Literal["by density", "dense", "sparse"]
 """Whether silent units are skipped: where that is faster, never, always.  The result is the same."""
 
-DENSE_WEIGHTS_ABOVE = 0.5
+DENSE_WEIGHTS_ABOVE = 0.35
 """Share of events from which the gradient of R is the faster dense."""
 
 _PRODUCTS: dict[Products, int] = {"by density": 0, "dense": 1, "sparse": 2}

@@ -8,8 +8,8 @@
 #define JOIN3(a, b, c) a##b##_##c
 #define KERNELS(type, level) JOIN3(recurrent_, type, level)
 
-#define SPARSE_PRODUCT_BELOW 0.5 /* share of events from which the dense product is the faster one */
-#define WANTED_PRODUCT_BELOW 0.5 /* the same of wanted gradients */
+#define SPARSE_PRODUCT_BELOW 0.45 /* share of events from which the dense product is the faster one */
+#define WANTED_PRODUCT_BELOW 0.45 /* the same of wanted gradients */
 #define CACHE_LINE 64
 
 typedef struct recurrent_event_gru gru_t;
@@ -75,17 +75,25 @@ struct forward_scratch {
     struct events heard;
 };
 
+/* Who spoke in a row of y, into index [H]; returns how many. */
+INLINE int32_t list_row(const real *y, int64_t units, int32_t *index)
+{
+    int32_t found = 0;
+    for (int32_t j = 0; j < units; j++) {
+        index[found] = j;
+        found += y[j] != 0;
+    }
+    return found;
+}
+
 /* Who spoke in y; returns how many. */
 static int64_t list_events(struct rows y, int64_t count, int64_t units, struct events *events)
 {
     int64_t total = 0;
     for (int64_t i = 0; i < count; i++) {
         const real *row = below(y, i).at;
-        int32_t *index = events->index + i * events->stride, found = 0;
-        for (int32_t j = 0; j < units; j++) {
-            index[found] = j;
-            found += row[j] != 0;
-        }
+        const int32_t *index = events->index + i * events->stride;
+        const int32_t found = list_row(row, units, events->index + i * events->stride);
         for (int32_t e = 0; e < found; e++)
             events->value[i * events->stride + e] = row[index[e]];
         events->count[i] = found;

@@ -2,40 +2,45 @@
 
 #define WEIGHT_ROWS 256 /* rows of d_pre at a time: that many of a panel fit the nearest cache */
 
-/* R's rows of the gates r and z, and of g: in panels [K, H], and turned [H, padded K], 0 behind K. */
+/*
+ * R's rows of the gates r and z, and of g: in panels [K, H], and turned [H, padded K], 0 behind K.  Form "threshold"
+ * has all rows turned as one matrix, gates_turned.
+ */
 struct packed_backward {
     struct panels gates, inner, gates_turned, inner_turned;
     real memory[];
 };
 
-static void turn(const real *R, int64_t K, int64_t columns, real *turned)
+static struct panels turn(const real *R, int64_t K, int64_t columns, real *turned)
 {
     const int64_t width = padded(K);
     memset(turned, 0, (size_t)(columns * width) * sizeof(real));
     for (int64_t k = 0; k < K; k++)
         for (int64_t i = 0; i < columns; i++)
             turned[i * width + k] = R[k * columns + i];
+    return (struct panels){turned, K, columns};
 }
 
 static void *pack_backward(const gru_t *g)
 {
-    const int64_t H = g->units, both = padded(2 * H), one = padded(H);
-    const int64_t elements = 2 * H * one + H * one + H * both + H * one;
+    const int64_t H = g->units, one = padded(H), wide = padded(2 * H) + one + PANEL;
     void *made = NULL;
-    if (posix_memalign(&made, CACHE_LINE, sizeof(struct packed_backward) + CACHE_LINE + (size_t)elements * sizeof(real)))
+    if (posix_memalign(&made, CACHE_LINE,
+                       sizeof(struct packed_backward) + CACHE_LINE + (size_t)(3 * H * one + H * wide) * sizeof(real)))
         return NULL;
     struct packed_backward *p = made;
     real *gates = (real *)(((uintptr_t)p->memory + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE);
-    real *inner = gates + 2 * H * one, *gates_turned = inner + H * one, *inner_turned = gates_turned + H * both;
+    real *inner = gates + 2 * H * one, *turned = inner + H * one;
     const real *R = g->R, *R_g = R + 2 * H * H;
     pack(R, 0, 2 * H, H, gates);
     pack(R_g, 0, H, H, inner);
-    turn(R, 2 * H, H, gates_turned);
-    turn(R_g, H, H, inner_turned);
     p->gates = (struct panels){gates, 2 * H, H};
     p->inner = (struct panels){inner, H, H};
-    p->gates_turned = (struct panels){gates_turned, 2 * H, H};
-    p->inner_turned = (struct panels){inner_turned, H, H};
+    if (g->form == FORM_VALUE) {
+        p->gates_turned = turn(R, 2 * H, H, turned);
+        p->inner_turned = turn(R_g, H, H, turned + H * padded(2 * H));
+    } else
+        p->gates_turned = turn(R, 3 * H, H, turned);
     return p;
 }
 
@@ -44,6 +49,7 @@ struct backward_scratch {
     struct rows heard, carry; /* d_y through R, and d_h: of the step that comes next */
     struct rows reset, d_c;   /* form "value": d (r y), and d_c */
     real *step, *total; /* [5, padded H] sums over rows */
+    int64_t group;      /* rows that a word of wanted tells about */
     uint32_t *wanted;   /* [groups, H] */
 };
 
@@ -126,15 +132,16 @@ static void turn_back_row(const struct backward_row *a, int64_t units, int form,
 }
 
 /* Flags of the units at step t whose event or surrogate is not 0; returns how many. */
-static int64_t find_wanted(const gru_t *g, int64_t t, int64_t first, int64_t count, uint32_t *wanted)
+static int64_t find_wanted(const gru_t *g, const struct backward_scratch *s, int64_t t, int64_t first, int64_t count)
 {
     const int64_t H = g->units;
     const real *theta = g->theta;
     const real slope = g->damping != 0 ? (real)g->support : 1, start = g->damping != 0 ? 1 : 0;
+    uint32_t *wanted = s->wanted;
     int64_t total = 0;
-    for (int64_t group = 0; group < count; group += GROUP, wanted += H) {
+    for (int64_t group = 0; group < count; group += s->group, wanted += H) {
         memset(wanted, 0, (size_t)H * sizeof *wanted);
-        for (int64_t i = 0; i < GROUP && group + i < count; i++) {
+        for (int64_t i = 0; i < s->group && group + i < count; i++) {
             const real *c = rows_at(g->c, t * g->batch + first + group + i, H).at;
             for (int64_t u = 0; u < H; u++)
                 wanted[u] |= (uint32_t)(slope * (c[u] - theta[u]) + start > 0) << i;
@@ -145,15 +152,11 @@ static int64_t find_wanted(const gru_t *g, int64_t t, int64_t first, int64_t cou
     return total;
 }
 
-/* out += A M of all units, or of the wanted ones. */
-static void back_product(struct panels M, struct panels turned, struct rows A, int64_t count, const uint32_t *wanted,
-                         struct rows out)
+static void wanted_products(struct panels turned, struct rows A, int64_t count, const struct backward_scratch *s,
+                            struct rows out)
 {
-    if (!wanted)
-        dense_product(M, A, count, out, out);
-    else
-        for (int64_t i = 0; i < count; i += GROUP)
-            wanted_product(turned, below(A, i), wanted + i / GROUP * M.columns, below(out, i));
+    for (int64_t i = 0; i < count; i += s->group)
+        wanted_product(turned, below(A, i), s->wanted + i / s->group * turned.columns, below(out, i));
 }
 
 /* Form "value": d r through r y, and what y is owed by it and by its being taken from the state. */
@@ -208,23 +211,32 @@ static void backward_step(const gru_t *g, const struct packed_backward *R, struc
     const int64_t H = g->units, one = padded(H);
     memset(s->step, 0, (size_t)(5 * one) * sizeof(real));
     turn_back_rows(g, s, t, first, count);
-    const uint32_t *wanted = NULL;
+    int sparse = 0;
     if (t && g->products != PRODUCTS_DENSE) {
-        const int64_t found = find_wanted(g, t - 1, first, count, s->wanted);
-        if (g->products == PRODUCTS_SPARSE || (double)found < WANTED_PRODUCT_BELOW * (double)(count * H))
-            wanted = s->wanted;
+        const int64_t found = find_wanted(g, s, t - 1, first, count);
+        sparse = g->products == PRODUCTS_SPARSE || (double)found < WANTED_PRODUCT_BELOW * (double)(count * H);
     }
     const struct rows d = rows_at(g->d_pre, t * g->batch + first, g->d_stride);
     const struct rows d_gates = {d.at + H, d.stride}, d_inner = {d.at + 3 * H, d.stride};
     if (g->form == FORM_VALUE) {
         memset(s->reset.at, 0, (size_t)(count * one) * sizeof(real));
-        back_product(R->inner, R->inner_turned, d_inner, count, wanted, s->reset);
+        if (sparse)
+            wanted_products(R->inner_turned, d_inner, count, s, s->reset);
+        else
+            dense_product(R->inner, d_inner, count, s->reset, s->reset);
         turn_back_reset(g, s, t, first, count);
-        back_product(R->gates, R->gates_turned, d_gates, count, wanted, s->heard);
+        if (sparse)
+            wanted_products(R->gates_turned, d_gates, count, s, s->heard);
+        else
+            dense_product(R->gates, d_gates, count, s->heard, s->heard);
     } else if (t || g->d_y_0) {
         memset(s->heard.at, 0, (size_t)(count * one) * sizeof(real));
-        back_product(R->inner, R->inner_turned, d_inner, count, wanted, s->heard);
-        back_product(R->gates, R->gates_turned, d_gates, count, wanted, s->heard);
+        if (sparse)
+            wanted_products(R->gates_turned, d_gates, count, s, s->heard);
+        else {
+            dense_product(R->inner, d_inner, count, s->heard, s->heard);
+            dense_product(R->gates, d_gates, count, s->heard, s->heard);
+        }
     }
     for (int64_t i = 0; i < 5 * one; i++)
         s->total[i] += s->step[i];
@@ -232,7 +244,8 @@ static void backward_step(const gru_t *g, const struct packed_backward *R, struc
 
 static int32_t backward(const gru_t *g, const void *packed, int64_t first, int64_t count, void *sums)
 {
-    const int64_t H = g->units, one = padded(H), groups = (count + GROUP - 1) / GROUP;
+    const int64_t H = g->units, one = padded(H);
+    const int64_t group = group_rows(3 * H, count > 0 ? count : 1), groups = (count + group - 1) / group;
     real *arrays = memory(4 * room(count * one) + 2 * room(5 * one)), *at = arrays;
     uint32_t *wanted = malloc((size_t)(groups * H + 1) * sizeof *wanted);
     if (arrays && wanted) {
@@ -240,7 +253,7 @@ static int32_t backward(const gru_t *g, const void *packed, int64_t first, int64
         struct backward_scratch s = {
             .heard = {take(&at, count * one), one}, .carry = {take(&at, count * one), one},
             .reset = {take(&at, count * one), one}, .d_c = {take(&at, count * one), one},
-            .step = take(&at, 5 * one), .total = take(&at, 5 * one), .wanted = wanted,
+            .step = take(&at, 5 * one), .total = take(&at, 5 * one), .group = group, .wanted = wanted,
         };
         for (int64_t t = g->steps - 1; t >= 0; t--)
             backward_step(g, packed, &s, t, first, count);
@@ -264,7 +277,7 @@ static int64_t weight_panels(int64_t units) { return panels_of(2 * units) + pane
 
 /* Up to WEIGHT_ROWS rows, by unit: who spoke when, with what, and the same times r (form "value"). */
 struct spoken {
-    int32_t *count, *row;
+    int32_t *count, *row, *now; /* now: [H] who speaks in the row at hand */
     real *value, *reset;
 };
 
@@ -276,14 +289,15 @@ static void list_spoken(const gru_t *g, int64_t from, int64_t count, struct spok
         const int64_t row = from + i;
         const real *y = row < g->batch ? rows_at(g->y_0, row, H).at : rows_at(g->y, row - g->batch, H).at;
         const real *r = rows_at(g->gates, row, 3 * H).at;
-        for (int64_t j = 0; j < H; j++)
-            if (y[j] != 0) {
-                const int64_t at = j * WEIGHT_ROWS + s->count[j]++;
-                s->row[at] = (int32_t)i;
-                s->value[at] = y[j];
-                if (g->form == FORM_VALUE)
-                    s->reset[at] = r[j] * y[j];
-            }
+        const int32_t found = list_row(y, H, s->now);
+        for (int32_t e = 0; e < found; e++) {
+            const int32_t j = s->now[e];
+            const int64_t at = (int64_t)j * WEIGHT_ROWS + s->count[j]++;
+            s->row[at] = (int32_t)i;
+            s->value[at] = y[j];
+            if (g->form == FORM_VALUE)
+                s->reset[at] = r[j] * y[j];
+        }
     }
 }
 
@@ -326,10 +340,10 @@ static int32_t weights(const gru_t *g, int64_t first, int64_t count)
 {
     const int64_t H = g->units, rows = g->steps * g->batch, list = H * WEIGHT_ROWS;
     real *arrays = memory(room(WEIGHT_ROWS * PANEL) + room(count * H * PANEL) + 2 * room(list)), *at = arrays;
-    int32_t *index = malloc((size_t)(H + list) * sizeof *index);
+    int32_t *index = malloc((size_t)(2 * H + list) * sizeof *index);
     if (arrays && index) {
         real *block = take(&at, WEIGHT_ROWS * PANEL), *panels = take(&at, count * H * PANEL);
-        struct spoken s = {index, index + H, take(&at, list), take(&at, list)};
+        struct spoken s = {index, index + 2 * H, index + H, take(&at, list), take(&at, list)};
         memset(panels, 0, (size_t)(count * H * PANEL) * sizeof(real));
         for (int64_t from = 0; from < rows; from += WEIGHT_ROWS) {
             const int64_t some = from + WEIGHT_ROWS < rows ? WEIGHT_ROWS : rows - from;

@@ -136,7 +136,8 @@ static void sparse_product(struct panels M, const struct events *A, int64_t coun
 /* *to[i] += a . b[i] of `count` (a constant) rows; K a multiple of PANEL. */
 INLINE void dots(const int count, const real *a, const real *const *b, int64_t K, real *const *to)
 {
-    vec sum[4][2] = {{{0}}};
+    vec sum[4][2] = {{{0}}}, both[4];
+    real sums[4];
     for (int64_t k = 0; k < K; k += PANEL) {
         const vec left = load(a + k), right = load(a + k + LANES);
         for (int i = 0; i < count; i++) {
@@ -144,42 +145,50 @@ INLINE void dots(const int count, const real *a, const real *const *b, int64_t K
             sum[i][1] += right * load(b[i] + k + LANES);
         }
     }
+    for (int i = 0; i < 4; i++)
+        both[i] = sum[i][0] + sum[i][1];
+    sums_of(both, sums);
     for (int i = 0; i < count; i++)
-        *to[i] += sum_of(sum[i][0] + sum[i][1]);
+        *to[i] += sums[i];
 }
 
-#define GROUP 32 /* rows that one word of flags tells about */
-#define PART (1024 / (int)sizeof(real)) /* columns of one part of the sum: GROUP rows of them fit a cache of 32 KB */
+#define NEAR_BYTES (40 * 1024) /* of rows that are read again and again: what the nearest cache holds of them */
+#define MOST_ROWS 32           /* that one word of flags tells about */
+
+/* How many rows of A a product of wanted units takes at a time. */
+static int64_t group_rows(int64_t K, int64_t count)
+{
+    int64_t rows = NEAR_BYTES / (padded(K) * (int64_t)sizeof(real));
+    rows = rows < 4 ? 4 : rows > MOST_ROWS ? MOST_ROWS : rows;
+    return rows < count ? rows : count;
+}
 
 /*
- * out[row, i] += M[i] . A[row], only where bit `row` of wanted[i] is set, of up to GROUP rows.
+ * out[row, i] += M[i] . A[row], only where bit `row` of wanted[i] is set, of up to MOST_ROWS rows.
  *
  * M is [columns, padded K], A at least padded K wide; M is 0 in what is behind K.
  */
 static void wanted_product(struct panels M, struct rows A, const uint32_t *wanted, struct rows out)
 {
-    const int64_t width = padded(M.K);
-    for (int64_t k = 0; k < width; k += PART) {
-        const int64_t K = k + PART < width ? PART : width - k;
-        for (int64_t i = 0; i < M.columns; i++) {
-            const real *m = M.at + i * width + k, *from[4];
-            real *to[4];
-            int found = 0;
-            for (uint32_t left = wanted[i]; left; left &= left - 1) {
-                const int row = __builtin_ctz(left);
-                from[found] = A.at + row * A.stride + k;
-                to[found++] = out.at + row * out.stride + i;
-                if (found == 4) {
-                    dots(4, m, from, K, to);
-                    found = 0;
-                }
+    const int64_t K = padded(M.K);
+    for (int64_t i = 0; i < M.columns; i++) {
+        const real *m = M.at + i * K, *from[4];
+        real *to[4];
+        int found = 0;
+        for (uint32_t left = wanted[i]; left; left &= left - 1) {
+            const int row = __builtin_ctz(left);
+            from[found] = A.at + row * A.stride;
+            to[found++] = out.at + row * out.stride + i;
+            if (found == 4) {
+                dots(4, m, from, K, to);
+                found = 0;
             }
-            if (found == 3)
-                dots(3, m, from, K, to);
-            else if (found == 2)
-                dots(2, m, from, K, to);
-            else if (found == 1)
-                dots(1, m, from, K, to);
         }
+        if (found == 3)
+            dots(3, m, from, K, to);
+        else if (found == 2)
+            dots(2, m, from, K, to);
+        else if (found == 1)
+            dots(1, m, from, K, to);
     }
 }

@@ -7,6 +7,12 @@
 #include <stdint.h>
 #include <string.h>
 
+#if defined(__clang__) || __GNUC__ >= 12
+#define HAS_SHUFFLE 1
+#else
+#define HAS_SHUFFLE 0
+#endif
+
 #if REAL_IS_DOUBLE
 typedef double real;
 typedef int64_t bits;
@@ -33,6 +39,7 @@ typedef real vec __attribute__((vector_size(VECTOR_BYTES)));
 typedef bits mask __attribute__((vector_size(VECTOR_BYTES)));
 typedef real loose __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(real)), may_alias));
 
+#define LANES_ARE (VECTOR_BYTES / (REAL_IS_DOUBLE ? 8 : 4)) /* for the preprocessor */
 #define LANES ((int)(VECTOR_BYTES / sizeof(real)))
 #define INLINE static inline __attribute__((always_inline))
 
@@ -66,12 +73,43 @@ INLINE vec clamp(vec x, real limit)
     return choose(x < splat(-limit), splat(-limit), x);
 }
 
-INLINE real sum_of(vec v)
+/* Of each half of two vectors, its sum with the other half: [a, b], then [a, b, c, d] of two such, and so on. */
+#if LANES_ARE == 16
+#define HALVES_LOW 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23
+#define HALVES_HIGH 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31
+#define QUARTERS_LOW 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27
+#define QUARTERS_HIGH 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31
+#elif LANES_ARE == 8
+#define HALVES_LOW 0, 1, 2, 3, 8, 9, 10, 11
+#define HALVES_HIGH 4, 5, 6, 7, 12, 13, 14, 15
+#define QUARTERS_LOW 0, 1, 4, 5, 8, 9, 12, 13
+#define QUARTERS_HIGH 2, 3, 6, 7, 10, 11, 14, 15
+#elif LANES_ARE == 4
+#define HALVES_LOW 0, 1, 4, 5
+#define HALVES_HIGH 2, 3, 6, 7
+#define QUARTERS_LOW 0, 2, 4, 6
+#define QUARTERS_HIGH 1, 3, 5, 7
+#endif
+
+/* Sums of the lanes of each of four vectors. */
+INLINE void sums_of(const vec v[4], real sums[4])
 {
-    real total = 0;
-    for (int i = 0; i < LANES; i++)
-        total += v[i];
-    return total;
+#if LANES_ARE >= 4 && HAS_SHUFFLE
+    const vec ab = __builtin_shufflevector(v[0], v[1], HALVES_LOW) + __builtin_shufflevector(v[0], v[1], HALVES_HIGH);
+    const vec cd = __builtin_shufflevector(v[2], v[3], HALVES_LOW) + __builtin_shufflevector(v[2], v[3], HALVES_HIGH);
+    const vec all = __builtin_shufflevector(ab, cd, QUARTERS_LOW) + __builtin_shufflevector(ab, cd, QUARTERS_HIGH);
+    for (int i = 0; i < 4; i++) {
+        sums[i] = 0;
+        for (int lane = 0; lane < LANES / 4; lane++)
+            sums[i] += all[i * (LANES / 4) + lane];
+    }
+#else
+    for (int i = 0; i < 4; i++) {
+        sums[i] = 0;
+        for (int lane = 0; lane < LANES; lane++)
+            sums[i] += v[i][lane];
+    }
+#endif
 }
 
 /* exp(x) = scale (1 + returned), |returned| <= 0.42: Taylor's series on half an octave to either side of 0. */
