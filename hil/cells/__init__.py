@@ -3,6 +3,7 @@
 from hil.cells.embedded_gru import EmbeddedGRU
 from hil.cells.event_embedded_gru import EventEmbeddedGRU, EventSequence
 from hil.cells.event_gru import EventGRU, EventGruSequence
+from hil.cells.gru import GRU
 from hil.cells.network import (
     Network,
     arrays_of,
@@ -16,6 +17,7 @@ from hil.cells.rows import QuantizedRows, RowFormat, bias_range, fake_quantize, 
 from hil.cells.surrogate import Surrogate
 
 __all__ = [
+    "GRU",
     "EmbeddedGRU",
     "EventEmbeddedGRU",
     "EventGRU",

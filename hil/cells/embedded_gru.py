@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn.utils.rnn import PackedSequence
 
 from hil.arithmetic import softsign_q15
+from hil.cells.packed import at_ends, run_packed
 from hil.cells.rows import QuantizedRows, RowFormat, fake_quantize
 from hil.fixed import ACC_LIMIT_Q15, Q15_ONE
 
@@ -58,18 +60,23 @@ class EmbeddedGRU(nn.Module):
                 nn.init.xavier_normal_(gate, generator=generator)
             self.bias[:hidden_size] = z_bias
 
-    def forward(self, x: Tensor, h_0: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor | PackedSequence, h_0: Tensor | None = None) -> tuple[Tensor | PackedSequence, Tensor]:
         """
-        Run a sequence.
+        Run a sequence, or a packed batch of sequences.
 
         Args:
-            x: [T, N, D], or [N, T, D] with ``batch_first``.  Real units; with a `format`
+            x: [T, N, D], or [N, T, D] with ``batch_first``, or packed.  Real units; with a `format`
                 multiples of 2**-15 within [-1, 1).
             h_0: [N, H], zeros if omitted.
 
         Returns:
-            States after each step, [T, N, H] or [N, T, H], and the last one, [N, H].
+            States after each step, [T, N, H] or [N, T, H] or packed, and the last one of each sequence, [N, H].
         """
+        if isinstance(x, PackedSequence):
+            return run_packed(x, self.batch_first, lambda padded, lengths: self._outputs(padded, h_0, lengths))
+        return self._outputs(x, h_0, None)
+
+    def _outputs(self, x: Tensor, h_0: Tensor | None, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
         if self.batch_first:
             x = x.transpose(0, 1)
         if h_0 is None:
@@ -79,7 +86,7 @@ class EmbeddedGRU(nn.Module):
         else:
             rows = fake_quantize(self.weight, self.bias, self.format)
             states = _Sequence.apply(x, h_0, rows.weight, rows.bias, rows)
-        last = states[-1]
+        last = at_ends(states, lengths)
         return (states.transpose(0, 1) if self.batch_first else states), last
 
 

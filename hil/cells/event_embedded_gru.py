@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn.utils.rnn import PackedSequence
 
 from hil.cells.embedded_gru import softsign_table
+from hil.cells.packed import at_ends, run_packed
 from hil.cells.rows import QuantizedRows, RowFormat, fake_quantize, straight_through
 from hil.cells.surrogate import Surrogate
 from hil.fixed import ACC_LIMIT_Q15, INT16_MAX, Q15_ONE
@@ -85,23 +87,35 @@ class EventEmbeddedGRU(nn.Module):
                 nn.init.xavier_normal_(gate, generator=generator)
             self.bias[:hidden_size] = z_bias
 
-    def forward(self, x: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    def forward(
+        self, x: Tensor | PackedSequence, state: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor | PackedSequence, tuple[Tensor, Tensor]]:
         """
-        Run a sequence.
+        Run a sequence, or a packed batch of sequences.
 
         Args:
-            x: [T, N, D], or [N, T, D] with ``batch_first``.  Real units; with a `format`
+            x: [T, N, D], or [N, T, D] with ``batch_first``, or packed.  Real units; with a `format`
                 multiples of 2**-15 within [-1, 1).
             state: h and y before the first step, each [N, H]; zeros if omitted.
 
         Returns:
-            Events after each step, [T, N, H] or [N, T, H], and h and y after the last, each [N, H].
+            Events after each step, [T, N, H] or [N, T, H] or packed, and h and y after the last of each sequence,
+            each [N, H].
         """
-        run = self.run(x, state)
+        if isinstance(x, PackedSequence):
+            return run_packed(x, self.batch_first, lambda padded, lengths: self._outputs(padded, state, lengths))
+        return self._outputs(x, state, None)
+
+    def _outputs(
+        self, x: Tensor, state: tuple[Tensor, Tensor] | None, lengths: Tensor | None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        run = self.run(x, state, lengths)
         return run.y, run.state
 
-    def run(self, x: Tensor, state: tuple[Tensor, Tensor] | None = None) -> EventSequence:
-        """As `forward`, with who fired."""
+    def run(
+        self, x: Tensor, state: tuple[Tensor, Tensor] | None = None, lengths: Tensor | None = None
+    ) -> EventSequence:
+        """As `forward`, with who fired; of padded sequences, [N] steps of each, what is behind them means nothing."""
         if self.batch_first:
             x = x.transpose(0, 1)
         h_0, y_0 = state or (x.new_zeros(x.shape[1], self.hidden_size),) * 2
@@ -110,8 +124,9 @@ class EventEmbeddedGRU(nn.Module):
         else:
             rows = fake_quantize(self.weight, self.bias, self.format)
             weight, bias, theta = rows.weight, rows.bias, quantized_threshold(self.threshold)
-        y, o, h_last = _Sequence.apply(x, h_0, y_0, weight, bias, theta, rows, self.surrogate)
-        last = (h_last, y[-1])
+        ends = torch.full((x.shape[1],), x.shape[0]) if lengths is None else lengths
+        y, o, h_last = _Sequence.apply(x, h_0, y_0, weight, bias, theta, rows, self.surrogate, ends)
+        last = (h_last, at_ends(y, lengths))
         return (
             EventSequence(y.transpose(0, 1), o.transpose(0, 1), last) if self.batch_first else EventSequence(y, o, last)
         )
@@ -130,7 +145,8 @@ def quantized_threshold(theta: Tensor) -> Tensor:
 
 class _Sequence(torch.autograd.Function):
     """
-    Events y and o [T, N, H] and the last h [N, H] of inputs [T, N, D], with an analytic backward pass.
+    Events y and o [T, N, H], and h [N, H] after the last step of each sequence, of inputs [T, N, D], with an analytic
+    backward pass.
 
     With quantized rows the forward pass is that of the twin, and the backward pass
     treats every rounding as the identity and softsign as the real function.
@@ -147,6 +163,7 @@ class _Sequence(torch.autograd.Function):
         theta: Tensor,
         rows: QuantizedRows | None,
         surrogate: Surrogate,
+        ends: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         x = x.contiguous()
         if rows is None:
@@ -154,8 +171,8 @@ class _Sequence(torch.autograd.Function):
         else:
             s, c, o, y = _run_integer(x, h_0, y_0, rows, theta)
         ctx.save_for_backward(x, h_0, y_0, weight, theta, s, c, o, y)
-        ctx.surrogate = surrogate
-        return y, o, c[-1] - o[-1] * theta
+        ctx.surrogate, ctx.ends = surrogate, ends
+        return y, o, at_ends(c, ends) - at_ends(o, ends) * theta
 
     @staticmethod
     @once_differentiable
@@ -181,8 +198,11 @@ class _Sequence(torch.autograd.Function):
         psi = ctx.surrogate(c - theta)
         of_y, of_h, of_o = o + psi * c, 1 - psi * theta, psi * g_o
         d_pre, d_y, d_h = torch.empty_like(through), torch.empty_like(c), torch.empty_like(c)
-        d_y[-1], d_h[-1] = g_y[-1], g_h
+        d_y[-1], d_h[-1] = g_y[-1], 0
+        ending = {int(end) - 1: (ctx.ends == end).to(c.device) for end in ctx.ends.unique()}
         for t in range(steps - 1, -1, -1):
+            if t in ending:
+                d_h[t][ending[t]] += g_h[ending[t]]
             d_c = torch.addcmul(of_o[t], of_y[t], d_y[t]).addcmul_(of_h[t], d_h[t])
             torch.mul(d_c[:, None], through[t], out=d_pre[t])
             flat_t = d_pre[t].view(batch, 2 * units)
@@ -195,7 +215,7 @@ class _Sequence(torch.autograd.Function):
         flat = d_pre.view(steps * batch, 2 * units)
         d_x = (flat @ W_x).view_as(x) if ctx.needs_input_grad[0] else None
         d_weight = torch.cat([flat.T @ x.view(-1, width), flat.T @ heard.view(-1, units)], dim=1)
-        return d_x, d_h_0, d_y_0, d_weight, flat.sum(0), d_theta, None, None
+        return d_x, d_h_0, d_y_0, d_weight, flat.sum(0), d_theta, None, None, None
 
 
 _Run = tuple[Tensor, Tensor, Tensor, Tensor]

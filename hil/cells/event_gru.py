@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence
 
 from hil.cells import recurrent
+from hil.cells.packed import at_ends, run_packed
 from hil.cells.surrogate import Surrogate
 from hil.errors import UsageError
 
@@ -132,12 +133,13 @@ class EventGRU(nn.Module):
         Returns:
             Events after each step, shaped as x, and the state after the last step of each sequence.
         """
-        if not isinstance(x, PackedSequence):
-            y, _, end = self._sequence(x, state, None)
-            return self._turned(y), end
-        padded, lengths = pad_packed_sequence(x, batch_first=self.batch_first)
-        y, _, end = self._sequence(padded, state, lengths)
-        return pack_padded_sequence(self._turned(y), lengths, self.batch_first, enforce_sorted=False), end
+        if isinstance(x, PackedSequence):
+            return run_packed(x, self.batch_first, lambda padded, lengths: self._outputs(padded, state, lengths))
+        return self._outputs(x, state, None)
+
+    def _outputs(self, x: Tensor, state: State | None, lengths: Tensor | None) -> tuple[Tensor, State]:
+        y, _, end = self._sequence(x, state, lengths)
+        return self._turned(y), end
 
     def run(
         self, x: Tensor, state: State | None = None, lengths: Tensor | None = None, *, traced: bool = True
@@ -174,11 +176,7 @@ class EventGRU(nn.Module):
             y, c = recurrent.event_gru(x, *state, self.weight_ih, R, self.bias_ih, self.bias_hh, theta, moves, options)
         else:
             y, c = self._loop(x, state, R, theta, moves)
-        if lengths is None:
-            y_end, c_end = y[-1], c[-1]
-        else:
-            at = lengths.to(x.device) - 1, torch.arange(x.shape[1], device=x.device)
-            y_end, c_end = y[at], c[at]
+        y_end, c_end = at_ends(y, lengths), at_ends(c, lengths)
         if self.form == "threshold":
             c_end = c_end - _fires(c_end - theta, self.surrogate) * theta
         return y, c, (c_end, y_end)

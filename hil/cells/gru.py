@@ -7,6 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn.utils.rnn import PackedSequence
+
+from hil.cells.packed import at_ends, run_packed
 
 
 class GRU(nn.Module):
@@ -22,6 +25,7 @@ class GRU(nn.Module):
     Args:
         input_size: D.
         hidden_size: H.
+        batch_first: Sequences are [N, T, ...] rather than [T, N, ...].
         generator: Of the initial parameters, uniform within +-1/sqrt(H) as torch's.
 
     Attributes:
@@ -33,9 +37,11 @@ class GRU(nn.Module):
         Cho et al. 2014, with the reset after the product as in cuDNN and torch.
     """
 
-    def __init__(self, input_size: int, hidden_size: int, *, generator: torch.Generator | None = None):
+    def __init__(
+        self, input_size: int, hidden_size: int, *, batch_first: bool = True, generator: torch.Generator | None = None
+    ):
         super().__init__()
-        self.hidden_size = hidden_size
+        self.input_size, self.hidden_size, self.batch_first = input_size, hidden_size, batch_first
         self.weight_ih = nn.Parameter(torch.empty(3 * hidden_size, input_size))
         self.weight_hh = nn.Parameter(torch.empty(3 * hidden_size, hidden_size))
         self.bias_ih = nn.Parameter(torch.empty(3 * hidden_size))
@@ -44,48 +50,61 @@ class GRU(nn.Module):
             for parameter in self.parameters():
                 parameter.uniform_(-(hidden_size**-0.5), hidden_size**-0.5, generator=generator)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor | PackedSequence, h_0: Tensor | None = None) -> tuple[Tensor | PackedSequence, Tensor]:
         """
-        Run a sequence from a state of zeros.
+        Run a sequence, or a packed batch of sequences.
 
         Args:
-            x: [N, T, D].
+            x: [N, T, D], or [T, N, D] without ``batch_first``, or packed.
+            h_0: [N, H], zeros if omitted.
 
         Returns:
-            States after each step, [N, T, H], and the last one, [N, H].
+            States after each step, [N, T, H] or [T, N, H] or packed, and the last one of each sequence, [N, H].
         """
-        states = _Sequence.apply(x.transpose(0, 1), self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
-        return states.transpose(0, 1), states[-1]
+        if isinstance(x, PackedSequence):
+            return run_packed(x, self.batch_first, lambda padded, lengths: self._outputs(padded, h_0, lengths))
+        return self._outputs(x, h_0, None)
+
+    def _outputs(self, x: Tensor, h_0: Tensor | None, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+        if self.batch_first:
+            x = x.transpose(0, 1)
+        if h_0 is None:
+            h_0 = x.new_zeros(x.shape[1], self.hidden_size)
+        states = _Sequence.apply(x, h_0, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
+        last = at_ends(states, lengths)
+        return (states.transpose(0, 1) if self.batch_first else states), last
 
 
 class _Sequence(torch.autograd.Function):
     """States [T, N, H] of inputs [T, N, D]."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, h_0: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor
+    ) -> Tensor:
         x = x.contiguous()
         steps, batch, width = x.shape
         units = weight_hh.shape[1]
         gates = 2 * units
         bias = torch.cat([bias_ih[:gates] + bias_hh[:gates], bias_ih[gates:]])
         pre = torch.addmm(bias, x.view(-1, width), weight_ih.T).view(steps, batch, 3 * units)
-        inner = torch.empty(steps, batch, units)  # W_hn h + b_hn
-        states = torch.empty(steps, batch, units)
-        h, gates_T, inner_T = x.new_zeros(batch, units), weight_hh[:gates].T, weight_hh[gates:].T
+        inner = x.new_empty(steps, batch, units)  # W_hn h + b_hn
+        states = x.new_empty(steps, batch, units)
+        h, gates_T, inner_T = h_0, weight_hh[:gates].T, weight_hh[gates:].T
         for pre_t, inner_t, state in zip(pre.unbind(0), inner.unbind(0), states.unbind(0), strict=True):
             rz = pre_t[:, :gates].addmm_(h, gates_T).sigmoid_()
             torch.addmm(bias_hh[gates:], h, inner_T, out=inner_t)
             n = pre_t[:, gates:].addcmul_(rz[:, :units], inner_t).tanh_()
             h = torch.lerp(n, h, rz[:, units:], out=state)
-        ctx.save_for_backward(x, weight_ih, weight_hh, pre, inner, states)
+        ctx.save_for_backward(x, h_0, weight_ih, weight_hh, pre, inner, states)
         return states
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight_ih, weight_hh, pre, inner, states = ctx.saved_tensors
+        x, h_0, weight_ih, weight_hh, pre, inner, states = ctx.saved_tensors
         steps, batch, units = states.shape
-        before = torch.cat([torch.zeros_like(states[:1]), states[:-1]])
+        before = torch.cat([h_0[None], states[:-1]])
         r, z, n = pre.split(units, dim=2)
         d_n = (1 - z) * (1 - n * n)
         # d h' / d pre-activations as the inputs see them, [T, N, 3, H]; the state's n is scaled by r
@@ -103,4 +122,4 @@ class _Sequence(torch.autograd.Function):
         flat, flat_state = (d.view(steps * batch, 3 * units) for d in (d_pre, d_state))
         d_x = (flat @ weight_ih).view_as(x) if ctx.needs_input_grad[0] else None
         d_ih, d_hh = flat.T @ x.view(-1, x.shape[2]), flat_state.T @ before.view(-1, units)
-        return d_x, d_ih, d_hh, flat.sum(0), flat_state.sum(0)
+        return d_x, d_h, d_ih, d_hh, flat.sum(0), flat_state.sum(0)
