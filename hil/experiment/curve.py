@@ -126,7 +126,7 @@ def make_curve(
         ws: Folder of the results.
         folds: From `hil.experiment.results.choose_folds`.
         seeds: How many, counted from the model recipe's.
-        bench: Where artefacts are run; the model's own network gets the build of ``other``.
+        bench: Where artefacts are run; the model's own network gets kernel, chip and optimization of ``other``.
         vary: What varies; None: one point, ``other`` as it stands.
         command: For the reader.
 
@@ -174,7 +174,8 @@ def _own_run(recipe: Recipe, other: Recipe, stem: str, folder: Workspace, fold: 
         built.folder.mkdir(exist_ok=True)
         for name in (ARTEFACT, FEATURES, logits_file(QUANTIZED)):
             link_file(ws.path(name), built.path(name))
-        return _scored(dataclasses.replace(recipe, build=other.build), built, fold, seed, bench)
+        build = dataclasses.replace(other.build, layers={})  # single layers are another network's
+        return _scored(dataclasses.replace(recipe, build=build), built, fold, seed, bench)
 
 
 def _point_run(point: Recipe, name: str, folder: Workspace, fold: str, seed: int, bench: Bench) -> _Run:
