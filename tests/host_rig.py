@@ -11,7 +11,7 @@ from pathlib import Path
 
 import serial
 
-from hil.chips import Board, chip
+from hil.chips import Board, Microphone, chip
 from hil.firmware import Firmware
 from hil.firmware.host import compile_host_app
 from hil.link.device import Device
@@ -31,8 +31,14 @@ class HostRig:
     name, tier, reason, clock, chip, sha256 = "host", Tier.HOST, "a test", "open-loop", "host", "0" * 64
     wiring, bauds, features, stages = Board(), (), ("exact",), Stages()
 
-    def __init__(self, sources: Mapping[str, str], folder: Path, timeout_s: float = 5.0) -> None:
-        self._program = compile_host_app(sources, folder)
+    def __init__(
+        self,
+        sources: Mapping[str, str],
+        folder: Path,
+        timeout_s: float = 5.0,
+        microphone: Microphone | None = None,
+    ) -> None:
+        self._program = compile_host_app(sources, folder, microphone=microphone)
         self._folder, self._timeout_s = folder, timeout_s
         self._process: subprocess.Popen[bytes] | None = None
         self._device: Device | None = None

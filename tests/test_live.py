@@ -23,11 +23,14 @@ from test_capture import Pieces, blocks_of, whole
 
 from hil.capture import CaptureInfo, Recorder, load_capture
 from hil.capture.decide import Decider
+from hil.capture.device import DeviceCapture
 from hil.capture.live import LiveRun, level_db, shares
 from hil.capture.source import Block, FileSource
+from hil.capture.trigger import Trigger
 from hil.cli import EXIT_USAGE, run
 from hil.cli.live_view import make_view, spectrogram
 from hil.codegen import emit_c
+from hil.errors import DeviceRefusal
 from hil.trace import Decision, Listening
 
 ARTEFACT = make_artefact(seed=21, name="tiny")
@@ -163,6 +166,13 @@ def test_shares_levels_and_spectrograms():
     assert level_db(np.zeros(9, np.int16)) == -120
     vectors = [np.array([0, 0, 900, 0], np.int16), np.array([900, 0, 0, 0], np.int16)]
     assert spectrogram(vectors) == ["  ", "@ ", "  ", " @"]
+
+
+def test_a_firmware_without_a_microphone_says_so(device, tmp_path):
+    """CAPTURE is refused by a firmware that was not built with one."""
+    info = CaptureInfo("0123abcd", 1.0, 8000)
+    with Recorder(tmp_path, info) as recorder, pytest.raises(DeviceRefusal, match="UNKNOWN_KIND"):
+        DeviceCapture(device, ARTEFACT, LISTENING, recorder, Trigger()).run(1, lambda told: None)
 
 
 @pytest.fixture

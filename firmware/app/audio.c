@@ -277,10 +277,11 @@ static uint32_t take_frame(struct session *session)
 
     const uint32_t began_us = now(audio);
     audio->clipped += frontend_frame(model_audio->frontend, model_audio->samples, model_audio->work, x);
-    audio->busy_us += now(audio) - began_us;
+    const uint32_t took = now(audio) - began_us;
+    audio->busy_us += took;
 #if defined(MICROPHONE_KIND)
     if (audio->capturing) {
-        audio->features_cycles += now(audio) - began_us;
+        audio->features_cycles += took;
         capture_vector(session, x);
     }
 #endif

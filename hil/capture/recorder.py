@@ -14,7 +14,7 @@ from typing import Any
 from hil.capture.info import CaptureInfo, append_lines, info_of, journal_path, journals, read_index
 from hil.capture.journal import Event, Gap, JournalWriter, Meta, Pcm, Record, Samples, Vectors
 from hil.capture.segment import close_segment, soundfile
-from hil.errors import HilError, UsageError
+from hil.errors import DeviceError, HilError, RigError, UsageError
 
 LONGEST_INSIDE_S = 10.0
 """A longer gap ends the segment; a shorter one is zeros in it."""
@@ -179,7 +179,7 @@ class Recorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
+        if kind is None or issubclass(kind, (RigError, DeviceError)):  # what was heard before is whole
             self.close()
         else:
             self._pool.shutdown()

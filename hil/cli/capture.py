@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from hil.cli.common import DEBUG, examples, options
+from hil.cli.common import COMPILER, DEBUG, FAST_LOAD, examples, options
 from hil.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,12 +23,18 @@ if TYPE_CHECKING:
         "hil capture --rig none --out walk                      # the laptop's microphone alone",
         "hil capture --rig none --input walk.wav --out walk --fast",
         "hil capture --rig none --out walk --model keyword-demo --trigger detections",
+        "hil capture --rig samd21 --model keyword-demo --out walk   # the device's own microphone",
         "hil capture --out walk --resume",
         "hil capture show walk",
     ),
 )
 @options(
-    click.option("--rig", default="none", show_default=True, help='"none": the host\'s sound alone.'),
+    click.option(
+        "--rig",
+        default="none",
+        show_default=True,
+        help='"none": the host\'s sound alone; else a rig (see `hil rigs`) with a microphone of its own.',
+    ),
     click.option(
         "--input",
         "given",
@@ -63,7 +69,10 @@ if TYPE_CHECKING:
     click.option("--seconds", type=click.FloatRange(0), help="Stop after so much sound.  [default: at Ctrl-C]"),
     click.option("--consent", help="Note about the consent of those who can be heard."),
     click.option("--resume", is_flag=True, help="Go on with a capture that was interrupted."),
-    click.option("--fast", is_flag=True, help="Take a sound file as fast as it can be read."),
+    click.option("--fast", is_flag=True, help="Take a sound file, or an emulated chip's time, as fast as it goes."),
+    click.option("--features", is_flag=True, help="With a rig: keep feature vectors beside the sound."),
+    COMPILER,
+    FAST_LOAD,
 )
 @click.pass_context
 def capture(context: click.Context, /, **values: object) -> None:

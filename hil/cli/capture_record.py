@@ -18,6 +18,7 @@ from hil.errors import UsageError
 if TYPE_CHECKING:
     from hil.capture.decide import Decider
     from hil.capture.info import CaptureInfo
+    from hil.capture.reader import Capture
     from hil.capture.record import Told
     from hil.capture.recorder import Recorder
     from hil.capture.source import Source
@@ -47,6 +48,9 @@ class Asked:
     consent: str | None
     resume: bool
     fast: bool
+    features: bool
+    compiler: str | None
+    fast_load: bool
 
     @property
     def kept(self) -> Trigger:
@@ -65,16 +69,18 @@ def record(asked: Asked) -> None:
         raise UsageError(
             "name a folder for the capture: hil capture --out FOLDER (or a subcommand: hil capture --help)"
         )
-    if asked.rig != "none":
-        raise UsageError(f"--rig {asked.rig}: only --rig none captures so far")
     if asked.trigger != "all" and not asked.model:
         raise UsageError(f"--trigger {asked.trigger} needs a --model: without one nothing is decided")
     progress = make_progress()
     with Workspace(asked.out, progress).locked():
-        _record(asked, asked.out, progress)
+        if asked.rig == "none":
+            _record(asked, asked.out, progress)
+        else:
+            raise UsageError(f"--rig {asked.rig}: only --rig none captures so far")
 
 
 def _record(asked: Asked, folder: Path, progress: Progress) -> None:
+    from hil.capture.reader import load_capture
     from hil.capture.record import HostCapture
     from hil.capture.recorder import Recorder
     from hil.capture.trigger import Keeper
@@ -85,7 +91,7 @@ def _record(asked: Asked, folder: Path, progress: Progress) -> None:
     if decider is not None and not asked.resume:
         decider.artefact.save(folder / ARTEFACT)
     with Recorder(folder, info, resume=asked.resume) as recorder:
-        streams = _streams_before(folder) if asked.resume else 0
+        streams = streams_before(load_capture(folder)) if asked.resume else 0
         with _source(asked, info, recorder) as source:
             recorder.event("source", name=source.name, wall=round(time.time(), 4))
             run = HostCapture(source, recorder, Keeper(recorder, asked.kept), decider, streams, fast=asked.fast)
@@ -135,10 +141,9 @@ def find_decider(model: str) -> Decider:
     return Decider(artefact, listening_of(recipe.stream, artefact))
 
 
-def _streams_before(folder: Path) -> int:
-    from hil.capture.reader import load_capture
-
-    return sum(event["kind"] == "stream" for event in load_capture(folder).events)
+def streams_before(capture: Capture) -> int:
+    """How often listening has begun in an interrupted capture."""
+    return sum(event["kind"] == "stream" for event in capture.events)
 
 
 def _source(asked: Asked, info: CaptureInfo, recorder: Recorder) -> Source:

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from hil.recipe import Recipe
     from hil.rig import Rig, RigRequest
 
-LIVE_BAUD = 500_000
-"""Of an emulated line, whose speed costs nothing."""
-
 
 @click.command(
     short_help="A microphone's or a file's sound to the device, as it is heard",
@@ -69,6 +66,7 @@ def live(
     ends the command with code 1. In a terminal this is a screen, elsewhere lines. Ctrl-C ends with a summary.
     """
     from hil.capture.source import open_source
+    from hil.cli.line import raise_speed
     from hil.experiment.device_stages import make_firmware, opened_rig
     from hil.rig import connect
 
@@ -76,7 +74,7 @@ def live(
     if consent is not None and record is None:
         raise UsageError("--consent goes with --record: nothing is kept without it")
     with device_workspace(model, recipe, out, force) as ws:
-        decider = _decider(recipe, ws)
+        decider = decider_of(recipe, ws)
         source = open_source(given, decider.artefact.sound.rate_hz, fast=fast)
         with opened_rig(ws, rig, fast_load=fast_load) as opened:
             firmware = make_firmware(recipe, ws, compiler, opened)
@@ -84,13 +82,15 @@ def live(
             made = connect(opened, firmware)
             for note in made.notes:
                 ws.progress.say(f"note: {note}")
-            _raise_speed(opened, made.hello, made.device, decider.artefact.sound.rate_hz, fast)
+            rate_hz = decider.artefact.sound.rate_hz
+            raise_speed(opened, made.hello, made.device, rate_hz, paced=not fast)
             with _recorder(record, consent, opened, made.hello, decider, source.name, ws) as recorder:
                 state = _run(source, decider, made.device, recorder, opened, seconds, fast, ws)
     return 0 if state.exact else 1
 
 
-def _decider(recipe: Recipe, ws: Workspace) -> Decider:
+def decider_of(recipe: Recipe, ws: Workspace) -> Decider:
+    """The twin of the model in a folder of results, listening as its recipe says."""
     from hil.artefact import load_artefact
     from hil.capture.decide import Decider
     from hil.experiment.listen import listening_of
@@ -98,29 +98,6 @@ def _decider(recipe: Recipe, ws: Workspace) -> Decider:
 
     artefact = load_artefact(ws.path(ARTEFACT))
     return Decider(artefact, listening_of(recipe.stream, artefact))
-
-
-def _raise_speed(rig: Rig, hello: Hello, device: Device, rate_hz: int, fast: bool) -> None:
-    """
-    A line that carries the sound, in the rig's own time.
-
-    Raises:
-        RigError: A board's line is too slow for it.
-    """
-    from hil.errors import RigError
-
-    needed = 2 * rate_hz * 10 * 11 // 10  # ten bits a byte, a tenth for frames
-    if hello.baud < needed and not rig.bauds:
-        device.set_baud(LIVE_BAUD)
-    elif hello.baud < needed and not fast:
-        raise RigError(
-            rig.name,
-            f"its line at {hello.baud:,} baud carries {hello.baud // 10:,} bytes a second, sound at {rate_hz} Hz needs "
-            f"{needed // 10:,}. Add a higher speed to `bauds` in the rig's file, or use a model with a lower rate.",
-        )
-    rig.stream()
-    if not fast:
-        rig.real_time()
 
 
 @contextmanager

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from hil.errors import DeviceRefusal, ProtocolError
 from hil.link.codec import Frame
 from hil.link.device import Device
-from hil.link.schema import STREAMED, Content, Flag, Kind, Listen, Trigger
+from hil.link.schema import STREAMED, Content, ErrorCode, Flag, Kind, Listen, Trigger
 from hil.trace import Listening
 
 RESENT = 0xFFFFFFFF
@@ -136,3 +137,50 @@ def begin_capture(
         **values,
     )
     return Capture(device, Capturing(**begun))
+
+
+def join_capture(device: Device, begun: Capturing, sequence: int, timeout_s: float) -> Capture | None:
+    """
+    Go on with a capture that another program has begun, without a word that would end it.
+
+    Args:
+        device: Its port has just been opened, at the speed that the device has; HELLO has not been said.
+        begun: What the device said when the capture began.
+        sequence: Of the capture.
+        timeout_s: To wait for META, which comes once a second.
+
+    Returns:
+        None: the device does not capture, or it is another capture.
+
+    Raises:
+        RigError, DeviceError: As every request.
+    """
+    talk, deadline, came = device.conversation, time.monotonic() + timeout_s, list[Frame]()
+    while (frame := talk.poll(deadline)) is not None:
+        if frame.kind in STREAMED and frame.flags & Flag.UNSOLICITED:
+            came.append(frame)
+        if frame.kind == Kind.META:
+            if talk.fields(frame)["sequence"] != sequence:
+                return None
+            _find_number(device)
+            talk.streamed.extendleft(reversed(came))
+            talk.running = True
+            return Capture(device, begun)
+    return None
+
+
+def _find_number(device: Device) -> None:
+    """The device refuses a request whose turn it is not, and says whose it is."""
+    talk = device.conversation
+    for guess in range(0, 256, 37):
+        talk.seq = guess
+        try:
+            talk.exchange(replace(talk.request(Kind.ECHO, data=b""), flags=Flag.LAST | Flag.STREAM), Kind.ECHOED)
+        except DeviceRefusal as refusal:
+            if refusal.code != ErrorCode.OUT_OF_ORDER.name:
+                raise
+            talk.seq = refusal.detail
+        except ProtocolError:  # one of the last four: its answer came again
+            continue
+        return
+    raise ProtocolError(f"{device.rig}: does not say which request it expects")
