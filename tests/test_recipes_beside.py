@@ -22,7 +22,9 @@ from hil.resources import resource
 from hil.train import Session, fit, fit_quantized
 
 MODELS = resource("models")
-RECIPES = sorted(path for path in MODELS.glob("*/*.toml") if path.name != "recipe.toml")
+RECIPES = sorted(
+    path for path in MODELS.glob("*/*.toml") if path.name != "recipe.toml" and (path.parent / "recipe.toml").is_file()
+)
 CURVES = [path.with_suffix(".json") for path in RECIPES if path.with_suffix(".json").is_file()]
 
 
