@@ -12,7 +12,7 @@ from test_train import FRONTEND, LABELS, TEST, TRAIN, VALIDATION
 
 from hil.datasets import load_dataset
 from hil.experiment.beside import check_events
-from hil.experiment.curve_outcome import curve_from_json
+from hil.experiment.curve_outcome import averaged, curve_from_json, layer_activity
 from hil.experiment.work import matrices_of, zero_share
 from hil.features import extract_set, fit_frontend, frame_count
 from hil.quant import quantize, run_twins
@@ -26,6 +26,14 @@ RECIPES = sorted(
     path for path in MODELS.glob("*/*.toml") if path.name != "recipe.toml" and (path.parent / "recipe.toml").is_file()
 )
 CURVES = [path.with_suffix(".json") for path in RECIPES if path.with_suffix(".json").is_file()]
+
+PROMISES = {
+    ("speech-commands-pruned", "0.5"): (0.91, -0.015),
+    ("speech-commands-pruned", "0.7"): (0.90, -0.025),
+    ("speech-commands-events", "0.15"): (0.91, -0.02),
+    ("speech-commands-events", "0.05"): (0.86, -0.07),
+}
+"""By recipe and value: least accuracy, and least mean difference to the model's own quantized network."""
 
 
 def named(paths: list[Path]) -> pytest.MarkDecorator:
@@ -64,6 +72,9 @@ def test_a_quick_variant_keeps_its_zeros_and_its_activity(path: Path) -> None:
     assert zero_share(matrices) >= quick.prune.sparsity - 0.003
     assert np.mean([trace.activity for trace in traces]) <= 1.4 * activity_of(quick)
     assert np.mean([trace.decision == y for trace, y in zip(traces, TEST.y, strict=True)]) > 0.5
+    for name, threshold in done.arrays.items():
+        if name.endswith(".threshold"):
+            assert np.ptp(threshold) > 0.01, "thresholds are learned, each unit its own"
 
 
 @named(CURVES)
@@ -77,6 +88,24 @@ def test_the_card_says_what_the_curve_says(path: Path) -> None:
     assert curve.hashes["recipe"] == load_recipe(path.parent).sha256()
     assert curve.device_exact
     assert all(run.device_steps for point in curve.points for run in point.runs)
+
+
+@named(CURVES)
+def test_a_curve_keeps_its_promises(path: Path) -> None:
+    """Measured first, then set: accuracy, the difference to the model's own network, activity and zeros."""
+    curve = curve_from_json(path.read_text(encoding="utf-8"), path)
+    recipe = load_recipe(path.with_suffix(".toml"))
+    assert len(curve.seeds) >= 3
+    for point in curve.points:
+        least, difference = PROMISES.get((curve.recipe, point.value), (0.0, -1.0))
+        assert averaged(point.runs, "accuracy") >= least
+        assert point.difference.mean >= difference
+        activity = float(point.value) if curve.varied == "events.activity" else activity_of(recipe)
+        assert max(layer_activity(point.runs)) <= activity + 0.005
+        zeros = float(point.value) if curve.varied == "prune.sparsity" else recipe.prune.sparsity
+        assert averaged(point.runs, "zeros") >= zeros
+    known = {(curve.recipe, point.value) for point in curve.points}
+    assert {key for key in PROMISES if key[0] == curve.recipe} <= known
 
 
 @pytest.mark.skipif(not os.environ.get("HIL_DATA"), reason="HIL_DATA is not set")
