@@ -2,7 +2,11 @@
 
 import dataclasses
 import functools
+import os
+import shutil
+import subprocess
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -202,6 +206,30 @@ def test_a_gpu_gives_what_the_cpu_gives(form):
     shape = (5, 33, 4, 6)
     expected = results(make(*shape[:2], 0.2, form=form), shape)
     assert_same(results(make(*shape[:2], 0.2, form=form).cuda(), shape, device="cuda"), expected, 1e-10)
+
+
+def sanitized_units():
+    """All types and levels that this machine runs with HIL_ALL, else one of each."""
+    names = recurrent.levels()
+    units = [unit for unit in recurrent.RECURRENT.units if unit.name.rpartition("_")[2] in names]
+    few = {f"event_gru_float_{names[-1]}", "event_gru_double_generic"}
+    return [unit for unit in units if os.environ.get("HIL_ALL") or unit.name in few]
+
+
+@pytest.mark.parametrize("unit", sanitized_units(), ids=lambda unit: unit.name)
+def test_no_array_is_left(unit, tmp_path):
+    """144 runs of odd sizes, forms, products and options under ASan and UBSan."""
+    compiler = shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        pytest.skip("the sanitizers need gcc or clang")
+    flags = [flag for flag in recurrent.RECURRENT.flags if flag not in ("-O3", "-fPIC")]
+    source, driver = recurrent.RECURRENT.sources, Path(__file__).parent / "recurrent_driver.c"
+    command = [compiler, *flags, *unit.flags, "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    command += [f"-I{source}", "-o", str(tmp_path / "run"), str(driver), str(source / unit.source)]
+    built = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    done = subprocess.run([str(tmp_path / "run")], capture_output=True, text=True, check=False)
+    assert done.stdout == "144 runs, 0 failures\n", done.stderr[:4000]
 
 
 # The library itself.
