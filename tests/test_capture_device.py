@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 import os
 import random
+import re
+import shutil
 
 import numpy as np
 import pytest
+import soundfile
 from conftest import make_artefact
 from damaged_port import DamagedPort
 from host_rig import HostRig
@@ -19,6 +22,7 @@ from hil.capture.device import DeviceCapture, join
 from hil.capture.replay import replay
 from hil.capture.trigger import Trigger
 from hil.chips import Microphone, chip
+from hil.cli import EXIT_USAGE, run
 from hil.codegen import emit_c
 from hil.emulator.sound import Input, feed_microphone
 from hil.errors import PortLost
@@ -380,3 +384,23 @@ def test_the_chip_sends_again_what_the_line_has_lost(chip_rig, undamaged, tmp_pa
     apart = np.abs(got.astype(int) - np.where(gone[: 6 * RATE], 0, expected))
     assert apart.max() <= 8  # the converter's phase; a sample at another's place would be hundreds away
     assert capture.samples + capture.lost == told.stopped["samples"]
+
+
+def test_the_command_on_the_chip(tmp_path, capsys, monkeypatch):
+    """`hil capture --rig emulator`: a file at the chip's microphone, a capture with decisions, replayed on the chip."""
+    monkeypatch.chdir(tmp_path)
+    ARTEFACT.save(tmp_path / "m.artefact")
+    x = np.convolve(speech(4, 9), np.hanning(34)[1:-1] / 16, "same").astype(np.int16)
+    soundfile.write(tmp_path / "x.wav", x, RATE, subtype="PCM_16")
+    call = ["capture", "--rig", "emulator", "--model", "m.artefact", "--out", "c", "--fast-load", "--fast"]
+    assert run(call) == EXIT_USAGE
+    assert "name what its emulated microphone hears: --input FILE.wav" in capsys.readouterr().err
+    shutil.rmtree(tmp_path / "c", ignore_errors=True)
+    assert run([*call, "--input", "x.wav", "--seconds", "2", "--consent", "a test"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"c: 2\.\d s of sound kept of 2\.\d s heard, 1 segments, 0 samples lost, \d+ decisions", out)
+    assert re.search(r"the core slept \d+\.\d % of the time; features took .* \(cycle-model\)", out)
+    capture = load_capture(tmp_path / "c")
+    assert (capture.info.rig, capture.info.tier, len(capture.info.build_id)) == ("emulator", "cycle-model", 32)
+    assert run(["replay", "c", "--fast-load"]) == 0
+    assert "all as the twin" in capsys.readouterr().out

@@ -97,6 +97,11 @@ class FileSource:
         self.ended = start >= sound.size
 
     @property
+    def sound(self) -> Samples:
+        """The whole file, [n] int16."""
+        return self._sound
+
+    @property
     def samples(self) -> int:
         """Of the whole file."""
         return int(self._sound.size)

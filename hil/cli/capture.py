@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         "hil capture --rig none --out walk                      # the laptop's microphone alone",
         "hil capture --rig none --input walk.wav --out walk --fast",
         "hil capture --rig none --out walk --model keyword-demo --trigger detections",
+        "hil capture --rig emulator --model speech-commands --input walk.wav --out walk --seconds 20 --fast",
         "hil capture --rig samd21 --model keyword-demo --out walk   # the device's own microphone",
         "hil capture --out walk --resume",
         "hil capture show walk",

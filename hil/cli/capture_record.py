@@ -76,7 +76,9 @@ def record(asked: Asked) -> None:
         if asked.rig == "none":
             _record(asked, asked.out, progress)
         else:
-            raise UsageError(f"--rig {asked.rig}: only --rig none captures so far")
+            from hil.cli.capture_device import record_device
+
+            record_device(asked, asked.out, progress)
 
 
 def _record(asked: Asked, folder: Path, progress: Progress) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hil.capture.decide import Decider
     from hil.capture.reader import Capture
     from hil.capture.replay import Replay
+    from hil.chips import Microphone
     from hil.experiment.workspace import Workspace
     from hil.firmware import Firmware
     from hil.rig import Rig, RigRequest
@@ -51,7 +52,7 @@ def replay(
         opened(out or Path("build") / f"replay-{capture.info.id}", force=False) as ws,
         opened_rig(ws, rig, fast_load=fast_load) as running,
     ):
-        firmware = _firmware(decider.artefact, ws, compiler, running)
+        firmware = compile_for(decider.artefact, ws, compiler, running)
         running.flash(firmware)
         device, _ = connect(running, firmware)
         running.stream()
@@ -89,7 +90,10 @@ def _decider(capture: Capture, model: str | None) -> Decider:
     return Decider(artefact, info.listening)
 
 
-def _firmware(artefact: Artefact, ws: Workspace, compiler: str | None, rig: Rig) -> Firmware:
+def compile_for(
+    artefact: Artefact, ws: Workspace, compiler: str | None, rig: Rig, microphone: Microphone | None = None
+) -> Firmware:
+    """A model's firmware for a rig, with a microphone if one is given."""
     from hil.chips import chip
     from hil.codegen import complete_build, emit_c
     from hil.experiment.device_stages import DEFAULT_CHIP, chip_for
@@ -104,6 +108,7 @@ def _firmware(artefact: Artefact, ws: Workspace, compiler: str | None, rig: Rig)
             optimize="2",
             out=ws.folder,
             progress=update,
+            microphone=microphone,
         )
 
 

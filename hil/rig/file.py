@@ -8,7 +8,7 @@ import re
 from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
-from hil.chips import Board, chip
+from hil.chips import Board, Microphone, chip
 from hil.errors import UsageError
 
 Kind = Literal["board", "renode", "emulator"]
@@ -119,6 +119,7 @@ class RigFile:
         pack_sha256: Its SHA-256.
         probe, probe_usb, port: Of a board, as for `Variant`.
         board: How the UART is wired.
+        microphone: How a microphone is wired, for `hil capture`; None: there is none, or the emulated chip's own.
         variants: Boards that the file describes, instead of ``chip``, ``probe``, ``port`` and ``board``; which one
             it is depends on what is attached.
         stages: Deadlines.
@@ -140,6 +141,7 @@ class RigFile:
     probe_usb: tuple[str, ...] = ()
     port: str = WITH_PROBE
     board: Board = field(default_factory=Board)
+    microphone: Microphone | None = None
     variants: tuple[Variant, ...] = ()
     stages: Stages = field(default_factory=Stages)
     hooks: Hooks = field(default_factory=Hooks)
@@ -189,4 +191,7 @@ class RigFile:
 
     def sha256(self) -> str:
         """Hash of the values, whatever the file's layout."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        values = asdict(self)
+        if self.microphone is None:
+            del values["microphone"]  # files without it keep the hash that they had before there was one
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
