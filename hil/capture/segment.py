@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -137,12 +138,14 @@ def close_segment(folder: Path, segment: int) -> None:
 
 def _write_flac(path: Path, sound: Samples, rate_hz: int) -> dict[str, str]:
     library = soundfile()
+    made = io.BytesIO()
+    library.write(made, sound, rate_hz, format="FLAC", subtype="PCM_16")
     with _part_of(path) as part:
+        part.write_bytes(made.getbuffer())  # Python's own write tells of a full disk
         try:
-            library.write(part, sound, rate_hz, format="FLAC", subtype="PCM_16")
             back, rate = library.read(part, dtype="int16")
-        except library.SoundFileError as error:
-            raise OSError(f"{path}: cannot be written ({error})") from error
+        except (library.SoundFileError, ValueError, MemoryError) as error:
+            raise ToolError(f"{path}: what was written cannot be read ({error}). The journal is kept.") from error
         if rate != rate_hz or not np.array_equal(back, sound):
             raise ToolError(f"{path}: FLAC reads back other samples than were written. The journal is kept.")
     return {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
