@@ -121,10 +121,12 @@ class Combined:
 
     Attributes:
         row, level: The cell.
-        activity_alone: Share of products at level 0 of its row, over that of the row with free activity.
-        weights_alone: Share of products at its level in the row with free activity, over that of level 0.
-        both: Share of products of the cell, over that of level 0 with free activity.
-        activity_nats, weights_nats, both_nats: The same differences of the validation loss; positive: worse.
+        activity_alone: Share of the dense network's products that its row leaves without zeros.
+        weights_alone: Share that its zeros leave: that of its weights which are not 0.
+        both: Share that both leave.
+        activity_nats: Validation loss of its row without zeros, less that of the free row without zeros.
+        weights_nats: Validation loss of the free row at its level, less the same.
+        both_nats: Validation loss of the cell, less the same.
     """
 
     row: str
@@ -143,7 +145,7 @@ class Combined:
 
     @property
     def ratio(self) -> float:
-        """Products that are left over what multiplying would leave; 1: they multiply, below 1: better than that."""
+        """What is left over what multiplying would leave; 1: the savings multiply, above 1: they do less."""
         return self.both / self.product
 
 
@@ -190,36 +192,31 @@ class Grid:
         return tuple(cell for cell in self.cells if cell.row == row and cell.level == level)
 
     def combined(self) -> tuple[Combined, ...]:
-        """Every EGRU cell where both savings are at work, against each of them alone; none without a free row."""
+        """Every EGRU cell with zeros, against each saving alone; none without the row of free activity."""
         free = row_name("event_gru", 1)
-        if free not in self.rows:
-            return ()
-        rows = [row for row in self.rows if row.startswith("egru-")]
+        places = [(row, level) for row in self.rows if row != "lstm" for level in self.levels if level]
         return tuple(
             self._combine(free, row, level)
-            for row in rows
-            for level in self.levels
-            if level and self.at(row, level) and self.at(free, level)
+            for row, level in places
+            if all(self.at(*place) for place in ((free, 0.0), (row, 0.0), (free, level), (row, level)))
         )
 
     def _combine(self, free: str, row: str, level: float) -> Combined:
-        share = {place: mean(cell.share for cell in self.at(*place)) for place in self._corners(free, row, level)}
-        nats = {place: mean(cell.valid_nats for cell in self.at(*place)) for place in self._corners(free, row, level)}
-        start, activity, weights, both = self._corners(free, row, level)
+        cells = self.at(row, level)
+        start = self._nats(free, 0.0)
         return Combined(
             row,
             level,
-            share[activity] / share[start],
-            share[weights] / share[start],
-            share[both] / share[start],
-            nats[activity] - nats[start],
-            nats[weights] - nats[start],
-            nats[both] - nats[start],
+            activity_alone=mean(cell.share for cell in self.at(row, 0.0)),
+            weights_alone=mean(cell.nonzero / cell.weights for cell in cells),
+            both=mean(cell.share for cell in cells),
+            activity_nats=self._nats(row, 0.0) - start,
+            weights_nats=self._nats(free, level) - start,
+            both_nats=self._nats(row, level) - start,
         )
 
-    @staticmethod
-    def _corners(free: str, row: str, level: float) -> tuple[tuple[str, float], ...]:
-        return (free, 0.0), (row, 0.0), (free, level), (row, level)
+    def _nats(self, row: str, level: float) -> float:
+        return mean(cell.valid_nats for cell in self.at(row, level))
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), indent=1) + "\n"

@@ -9,12 +9,12 @@ from statistics import mean
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, ScalarFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from rich.console import Console
 from rich.table import Table
 
 from hil.language.result import Combined, Grid, GridCell
-from hil.report.plots import BLUE, GREEN, MUTED, ORANGE, PURPLE, RED, STYLE
+from hil.report.plots import BLUE, GREEN, MUTED, ORANGE, PURPLE, RED, STYLE, THOUSANDS
 
 BEGIN, END = "<!-- grid: made by `hil language grid`, do not edit -->", "<!-- end of grid -->"
 _COLOURS = (BLUE, GREEN, ORANGE, RED, MUTED)
@@ -81,6 +81,9 @@ def _draw_perplexity(axes: Axes, grid: Grid) -> None:
                 f"{100 * cells[0].level:g}", at, (3, 3), textcoords="offset points", fontsize=6.5, color=colour
             )
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(THOUSANDS)
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_title("validation perplexity; numbers: % of weights that are 0")
     axes.set_xlabel("products a word in the recurrent layers (host)")
 
@@ -92,12 +95,13 @@ def _draw_combined(axes: Axes, grid: Grid, combined: Sequence[Combined]) -> None
     axes.plot([low, high], [low, high], color=MUTED, linewidth=0.8, dashes=(4, 2))
     for c in combined:
         axes.plot(100 * c.product, 100 * c.both, "o", color=colours[c.row], markersize=4)
+    axes.set(xscale="log", yscale="log")
     for axis in (axes.xaxis, axes.yaxis):
-        axis.axes.set(xscale="log", yscale="log")
-        axis.set_major_formatter(ScalarFormatter())
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_formatter(NullFormatter())
-    axes.set_title("% of products left by both; dashed: savings multiply")
-    axes.set_xlabel("what is left by the one x what is left by the other, %")
+    axes.set_title("% of products that both leave; dashed: savings multiply")
+    axes.set_xlabel("share of nonzero weights x share that activity leaves, %")
 
 
 def _colours(grid: Grid) -> dict[str, str]:
@@ -160,10 +164,10 @@ def _combined_rows(combined: Sequence[Combined]) -> Rows:
         (
             "row",
             "zeros",
-            "left by activity, %",
-            "left by zeros, %",
+            "activity leaves, %",
+            "zeros leave, %",
             "multiplied, %",
-            "left by both, %",
+            "both leave, %",
             "both / multiplied",
             "loss, activity",
             "loss, zeros",
@@ -204,7 +208,7 @@ def _lines(grid: Grid) -> Iterator[str]:
     yield f"The rule nonzero x density gives {_rule_error(grid)} of the products counted."
     if grid.combined():
         yield (
-            "Losses are differences of the validation loss (nats a word) to the first row without zeros; "
+            "Losses are differences of the validation loss (nats a word) to free activity without zeros; "
             "the perplexity grows by the factor exp(loss)."
         )
     spent = ", ".join(f"{name} {seconds / 60:.0f}" for name, seconds in grid.seconds.items())
