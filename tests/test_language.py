@@ -366,6 +366,7 @@ def test_the_grid_is_trained_shown_and_published(
     code, again, _ = call(capsys, "language", "show", folder, "--out", tmp_path / "nowhere")
     assert code == 0
     assert again == shown
+    assert all(f"{cell.nonzero:,}" in shown and f"{cell.products:,.0f}" in shown for cell in grid.cells)
 
 
 def test_wrong_calls_say_what_to_do(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,9 +25,12 @@ Rows = list[tuple[str, ...]]
 def print_grid(grid: Grid, console: Console) -> None:
     """Both tables, and what they do not say."""
     for title, (head, *body) in _tables(grid):
-        table = Table(title=title, title_justify="left")
+        table = Table(
+            title=title, title_justify="left", box=None, padding=(0, 1), pad_edge=False, collapse_padding=True
+        )
         for i, heading in enumerate(head):
-            table.add_column(heading, justify="right" if i else "left")
+            widest = max(len(row[i]) for row in body)  # headings are folded, numbers never
+            table.add_column(heading, justify="right" if i else "left", min_width=widest, overflow="fold")
         for row in body:
             table.add_row(*row)
         console.print(table)
@@ -125,14 +128,14 @@ def _tables(grid: Grid) -> Iterator[tuple[str, Rows]]:
 
 
 def _grid_rows(grid: Grid) -> Rows:
-    layers = range(1, len(grid.cells[0].activity) + 1)
+    layers = range(len(grid.cells[0].activity))
     rows: Rows = [
         (
             "row",
             "zeros",
             "valid. perplexity",
             "test perplexity",
-            *(f"activity {i}, %" for i in layers),
+            "activity, %",
             "nonzero weights",
             "products",
             "of dense, %",
@@ -149,7 +152,7 @@ def _grid_rows(grid: Grid) -> Rows:
                     f"{100 * level:g} %",
                     f"{_mean(cells, 'valid_perplexity'):.1f}",
                     f"{_mean(cells, 'test_perplexity'):.1f}",
-                    *(f"{100 * mean(cell.activity[i - 1] for cell in cells):.1f}" for i in layers),
+                    " ".join(f"{100 * mean(cell.activity[i] for cell in cells):.1f}" for i in layers),
                     f"{_mean(cells, 'nonzero'):,.0f}",
                     f"{_mean(cells, 'products'):,.0f}",
                     f"{100 * _mean(cells, 'share'):.1f}",
@@ -199,7 +202,7 @@ def _lines(grid: Grid) -> Iterator[str]:
         f"for testing, each of them predicted once; vocabulary {grid.words:,}. Every network has read the training "
         f"text {first.epochs:g} times, pruned or not."
     )
-    yield f"Units: {_sizes(grid)}."
+    yield f"Units: {_sizes(grid)}. Activity is that of each layer, input side first, on the test text."
     yield (
         "Products: nonzero weights that meet a nonzero input, counted column by column over the test text; word "
         "vectors and an LSTM's outputs count as dense. Zeros are of the recurrent layers' matrices. \"With readout\" "
