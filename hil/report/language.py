@@ -29,8 +29,7 @@ def print_grid(grid: Grid, console: Console) -> None:
             title=title, title_justify="left", box=None, padding=(0, 1), pad_edge=False, collapse_padding=True
         )
         for i, heading in enumerate(head):
-            widest = max(len(row[i]) for row in body)  # headings are folded, numbers never
-            table.add_column(heading, justify="right" if i else "left", min_width=widest, overflow="fold")
+            table.add_column(heading, justify="right" if i else "left")
         for row in body:
             table.add_row(*row)
         console.print(table)
@@ -128,13 +127,11 @@ def _tables(grid: Grid) -> Iterator[tuple[str, Rows]]:
 
 
 def _grid_rows(grid: Grid) -> Rows:
-    layers = range(len(grid.cells[0].activity))
     rows: Rows = [
         (
             "row",
             "zeros",
-            "valid. perplexity",
-            "test perplexity",
+            "perplexity, valid./test",
             "activity, %",
             "nonzero weights",
             "products",
@@ -150,9 +147,8 @@ def _grid_rows(grid: Grid) -> Rows:
                 (
                     row,
                     f"{100 * level:g} %",
-                    f"{_mean(cells, 'valid_perplexity'):.1f}",
-                    f"{_mean(cells, 'test_perplexity'):.1f}",
-                    " ".join(f"{100 * mean(cell.activity[i] for cell in cells):.1f}" for i in layers),
+                    f"{_mean(cells, 'valid_perplexity'):.1f}/{_mean(cells, 'test_perplexity'):.1f}",
+                    "dense" if row == _LSTM else _activity(cells),
                     f"{_mean(cells, 'nonzero'):,.0f}",
                     f"{_mean(cells, 'products'):,.0f}",
                     f"{100 * _mean(cells, 'share'):.1f}",
@@ -168,10 +164,9 @@ def _combined_rows(combined: Sequence[Combined]) -> Rows:
             "row",
             "zeros",
             "activity leaves, %",
-            "zeros leave, %",
-            "multiplied, %",
+            "product, %",
             "both leave, %",
-            "both / multiplied",
+            "ratio",
             "loss, activity",
             "loss, zeros",
             "loss, sum",
@@ -179,7 +174,7 @@ def _combined_rows(combined: Sequence[Combined]) -> Rows:
         )
     ]
     for c in combined:
-        shares = (c.activity_alone, c.weights_alone, c.product, c.both)
+        shares = (c.activity_alone, c.product, c.both)
         losses = (c.activity_nats, c.weights_nats, c.activity_nats + c.weights_nats, c.both_nats)
         rows.append(
             (
@@ -211,7 +206,8 @@ def _lines(grid: Grid) -> Iterator[str]:
     yield f"The rule nonzero x density gives {_rule_error(grid)} of the products counted."
     if grid.combined():
         yield (
-            "Losses are differences of the validation loss (nats a word) to free activity without zeros; "
+            "Product: what activity leaves x weights that are not 0; ratio: what both leave over that, 1 where savings "
+            "multiply. Losses are differences of the validation loss (nats a word) to free activity without zeros; "
             "the perplexity grows by the factor exp(loss)."
         )
     spent = ", ".join(f"{name} {seconds / 60:.0f}" for name, seconds in grid.seconds.items())
@@ -232,6 +228,11 @@ def _sizes(grid: Grid) -> str:
 def _rule_error(grid: Grid) -> str:
     ratios = [sum(matrix.rule for matrix in cell.matrices) / cell.products for cell in grid.cells if cell.products]
     return f"{100 * min(ratios):.0f} to {100 * max(ratios):.0f} %" if ratios else "nothing"
+
+
+def _activity(cells: Sequence[GridCell]) -> str:
+    """Of each layer in percent."""
+    return "/".join(f"{100 * mean(layer):.1f}" for layer in zip(*(cell.activity for cell in cells), strict=True))
 
 
 def _mean(cells: Sequence[GridCell], name: str) -> float:
