@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -13,14 +14,52 @@ from rich.status import Status
 
 from hil.chips import chip
 from hil.cli.emulate import TABLE_ONLY
+from hil.datasets.audio import sound_rate
+from hil.emulator import Emulator
 from hil.emulator.profile import Profile
 from hil.emulator.program import Outcome, run_program
+from hil.emulator.sound import Input, feed_microphone
 from hil.probe import Announcement, BoardPlan, on_signals, serial_words, serve
 from hil.rig import load_rig_file
+from hil.rig.sound import read_for_microphone
 
 EXIT_DEVICE = 5
 """As `hil.cli.EXIT_DEVICE`."""
 _ROWS = 20
+
+
+@dataclass(frozen=True)
+class Sound:
+    """
+    What the microphones hear.
+
+    Attributes:
+        adc, i2s: Files, or None.
+        rate: To bring them to; None: the rig's, else their own.
+        then_stop: No more samples at the end, rather than silence.
+    """
+
+    adc: Path | None = None
+    i2s: Path | None = None
+    rate: int | None = None
+    then_stop: bool = False
+
+
+def _feeder(sound: Sound, rig_rate: int | None, console: Console) -> Callable[[Emulator], None]:
+    """What gives the chip its sound.  Raises `UsageError` if a file cannot be used."""
+    given = []
+    for where, path in ((Input.ADC, sound.adc), (Input.I2S, sound.i2s)):
+        if path is not None:
+            rate = sound.rate or rig_rate or sound_rate(path)
+            samples, note = read_for_microphone(path, rate)
+            console.print(f"{where.name}: {note}", markup=False)
+            given.append((where, samples, rate))
+
+    def feed(emulator: Emulator) -> None:
+        for where, samples, rate in given:
+            feed_microphone(emulator, where, samples, rate, then_stop=sound.then_stop)
+
+    return feed
 
 
 def run_and_tell(
@@ -30,6 +69,7 @@ def run_and_tell(
     serial: str | None,
     link: Path | None,
     realtime: bool,
+    sound: Sound = Sound(),
     trace: Path | None,
     profile: Path | None,
 ) -> int:
@@ -41,6 +81,7 @@ def run_and_tell(
     """
     file, console, ended = load_rig_file(rig), Console(stderr=True, soft_wrap=True, highlight=False), threading.Event()
     target = chip(file.chip)
+    feed = _feeder(sound, file.microphone.rate_hz if file.microphone else None, console)
     with on_signals(ended.set), console.status(f"{target.name} starts") as status:
         outcome = run_program(
             program,
@@ -49,6 +90,7 @@ def run_and_tell(
             sercom=file.board.sercom,
             link=link,
             realtime=realtime,
+            prepare=feed,
             profile=profile is not None,
             trace=trace,
             printed=lambda text: click.echo(text, nl=False),

@@ -75,6 +75,20 @@ def read_sounds(
     return [None if isinstance(item, str) else item.samples for item in found]
 
 
+def sound_rate(path: Path) -> int:
+    """
+    Samples a second of a sound file.
+
+    Raises:
+        UsageError: It is no sound, or soundfile is not installed.
+    """
+    soundfile = _soundfile()
+    try:
+        return int(soundfile.info(str(path)).samplerate)
+    except (RuntimeError, OSError) as error:
+        raise UsageError(f"{path}: cannot be read as sound ({error})") from error
+
+
 def sound_files(root: Path) -> list[Path]:
     """
     Sound files anywhere below a folder, sorted; hidden ones are left out.

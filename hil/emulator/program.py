@@ -110,6 +110,7 @@ def run_program(
     sercom: int = 3,
     link: Path | None = None,
     realtime: bool = False,
+    prepare: Callable[[Emulator], None] = lambda chip: None,
     profile: bool = False,
     trace: Path | None = None,
     printed: Callable[[str], None] = lambda text: None,
@@ -122,6 +123,7 @@ def run_program(
     Args:
         elf: Any program for the chip; its exit is a BKPT or a semihosting SYS_EXIT.
         chip, serial, sercom, link, realtime: As for `EmulatedBoard`.
+        prepare: Called with the chip when the program is in it, before it runs.
         profile: Count cycles by function, line and call path (the chip then runs several times slower).
         trace: Where to write every instruction; complete when this function returns.
         printed: Gets what the program prints by semihosting, in another thread.
@@ -147,6 +149,7 @@ def run_program(
         )
         with board:
             board.load_elf(elf)
+            prepare(board.emulator)
             symbols = read_symbols(data)
             if profile or file:
                 begin_profile(board.emulator, symbols, TRACE_RECORDS if file else 0)

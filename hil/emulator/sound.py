@@ -20,6 +20,11 @@ class Input(enum.IntEnum):
     """The first slot of each frame, 24 bits."""
 
 
+def input_of(kind: str) -> Input:
+    """The input that a microphone of `hil.chips.Microphone` is at."""
+    return Input.ADC if kind == "adc" else Input.I2S
+
+
 def feed_microphone(
     emulator: Emulator, where: Input, samples: npt.NDArray[np.int16], rate: int, *, then_stop: bool = False
 ) -> None:

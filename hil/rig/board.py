@@ -55,6 +55,7 @@ class BoardRig:
         self.chip_serial = ""
         self.chip, self.wiring = found.variant.chip, found.variant.board
         self.clock: str = self.wiring.clock
+        self.microphone = file.microphone
         self.tier = Tier.CYCLE_MODEL if found.probe.emulated else Tier.SILICON
         self.features: tuple[str, ...] = file.features
         if found.probe.emulated:

@@ -9,8 +9,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
-from hil.chips import Board, chip
+from hil.chips import Board, Microphone, chip
 from hil.emulator import EmulatedBoard, Unmodelled, elf_segments
+from hil.emulator.sound import feed_microphone, input_of
 from hil.errors import FirmwareFault, FlashError, RigNotFound, UsageError
 from hil.firmware import Firmware
 from hil.link.device import Device
@@ -20,6 +21,7 @@ from hil.probe.autopsy import CoreState, examine_through_pyocd
 from hil.probe.flash import Pack, flash_through_pyocd
 from hil.rig.base import FlashReport, check_firmware
 from hil.rig.file import RESET_BAUD, RigFile, Stages
+from hil.rig.sound import read_for_microphone
 from hil.trace import Tier
 
 
@@ -50,6 +52,7 @@ class EmulatorRig:
         self.wiring: Board = file.board
         self.clock = file.board.clock
         self.sha256 = hashlib.sha256(f"{file.sha256()} fast-load".encode()).hexdigest() if fast_load else file.sha256()
+        self.microphone: Microphone | None = file.microphone
         self.board: EmulatedBoard | None = None
         self._file, self._fast_load, self._chip_erase = file, fast_load, chip_erase
         self._server: ProbeServer | None = None
@@ -85,8 +88,19 @@ class EmulatorRig:
         board = EmulatedBoard(chip(self.chip), serial_words(self._file.serial), sercom=self._file.board.sercom)
         self.board = self._stack.enter_context(board)
         board.load_elf(firmware.elf)
+        self._give_sound(board)
         board.start()
         return "written into the emulated chip's memory directly (--fast-load), without a debug probe"
+
+    def _give_sound(self, board: EmulatedBoard) -> None:
+        """What the file says that the microphone hears."""
+        if not self._file.hears or self.microphone is None:
+            return
+        samples, note = read_for_microphone(Path(self._file.hears), self.microphone.rate_hz)
+        self.reason += f"; {note}"
+        where, stop = input_of(self.microphone.kind), self._file.hears_then == "stop"
+        rate = self.microphone.rate_hz
+        board.ask(lambda chip: feed_microphone(chip, where, samples, rate, then_stop=stop))
 
     def _pack(self) -> Pack | None:
         """As the file names it.  Raises `UsageError` if it is missing or another one."""
@@ -104,6 +118,7 @@ class EmulatorRig:
             plan = BoardPlan(self.chip, self._file.serial, f"rig-{secrets.token_hex(4)}", self._file.board.sercom)
             self._server = self._stack.enter_context(ProbeServer(plan))
             self.board = self._server.board
+            self._give_sound(self.board)
         return flash_through_pyocd(
             firmware.elf,
             self._server.announcement.uid,

@@ -119,11 +119,14 @@ class RigFile:
         pack_sha256: Its SHA-256.
         probe, probe_usb, port: Of a board, as for `Variant`.
         board: How the UART is wired.
-        microphone: How a microphone is wired, for `hil capture`; None: there is none, or the emulated chip's own.
         variants: Boards that the file describes, instead of ``chip``, ``probe``, ``port`` and ``board``; which one
             it is depends on what is attached.
         stages: Deadlines.
         hooks: Commands of the bench.
+        microphone: How a microphone is wired and sampled; None: there is none.  It is compiled in only where a
+            command asks for it.
+        hears: Sound file that the microphone of an emulated chip hears.  "": silence.
+        hears_then: At its end: ``stop`` (no more samples, the program comes to rest) or ``silence``.
     """
 
     name: str
@@ -141,13 +144,17 @@ class RigFile:
     probe_usb: tuple[str, ...] = ()
     port: str = WITH_PROBE
     board: Board = field(default_factory=Board)
-    microphone: Microphone | None = None
     variants: tuple[Variant, ...] = ()
     stages: Stages = field(default_factory=Stages)
     hooks: Hooks = field(default_factory=Hooks)
+    microphone: Microphone | None = None
+    hears: str = ""
+    hears_then: Literal["stop", "silence"] = "stop"
 
     def __post_init__(self) -> None:
         chip(self.chip)
+        if self.hears and (self.microphone is None or self.kind != "emulator"):
+            raise UsageError("hears goes with kind = 'emulator' and [microphone]")
         if len(self.serial) != _SERIAL_DIGITS or set(self.serial) - set("0123456789abcdef"):
             raise UsageError(f"serial = {self.serial!r} is not {_SERIAL_DIGITS} lower-case hexadecimal digits")
         if not 0 < self.timeout_s <= 600:
@@ -187,11 +194,13 @@ class RigFile:
 
     def standing_in_for(self, other: RigFile) -> RigFile:
         """The same rig with the chip and the wiring of another, so that it runs the very same program."""
-        return replace(self, chip=other.chip, board=other.board)
+        microphone = other.microphone or self.microphone
+        return replace(self, chip=other.chip, board=other.board, microphone=microphone)
 
     def sha256(self) -> str:
-        """Hash of the values, whatever the file's layout."""
+        """Hash of the values, whatever the file's layout; what is heard does not count without a microphone."""
         values = asdict(self)
-        if self.microphone is None:
-            del values["microphone"]  # files without it keep the hash that they had before there was one
+        if self.microphone is None:  # files without it keep the hash that they had before there was one
+            for name in ("microphone", "hears", "hears_then"):
+                del values[name]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
