@@ -24,7 +24,13 @@ static inline bool capturing(const struct audio *audio)
 /* Microseconds; in a capture cycles, without those that sampling took. */
 static inline uint32_t now(const struct audio *audio)
 {
-    return audio->capturing ? port_cycles() - port_cycles_sampling() : port_uptime_us();
+    uint32_t sampling = port_cycles_sampling(), cycles = port_cycles();
+
+    while (audio->capturing && sampling != port_cycles_sampling()) { /* an interrupt between the two */
+        sampling = port_cycles_sampling();
+        cycles = port_cycles();
+    }
+    return audio->capturing ? cycles - sampling : port_uptime_us();
 }
 #else
 static inline bool capturing(const struct audio *audio)

@@ -39,6 +39,7 @@
 #define DMAC_CHCTRLB REG32(0x41004844u)
 #define DMAC_CHCTRLB_TRIGSRC(source) ((uint32_t)(source) << 8)
 #define DMAC_CHCTRLB_BEAT (2u << 22)
+#define DMAC_TRIGGER_SERCOM_TX(n) (2u + 2u * (n))
 #define DMAC_TRIGGER_ADC 0x27u
 #define DMAC_TRIGGER_I2S_RX0 0x29u
 #define DMAC_CHINTENSET REG8(0x4100484Du)
@@ -46,8 +47,10 @@
 #define DMAC_INT_COMPLETE 2u
 #define DMAC_BLOCK_VALID 1u
 #define DMAC_BLOCK_INTERRUPT (1u << 3)
+#define DMAC_BLOCK_BYTE 0u
 #define DMAC_BLOCK_HALFWORD (1u << 8)
 #define DMAC_BLOCK_WORD (2u << 8)
+#define DMAC_BLOCK_STEP_SOURCE (1u << 10)
 #define DMAC_BLOCK_STEP_TARGET (1u << 11)
 #define NVIC_IRQ_DMAC 6u
 

@@ -11,6 +11,7 @@
 #include "audio_registers.h"
 #include "clock.h"
 #include "counter.h"
+#include "dma.h"
 #include "frontend/offset.h"
 #include "link/link_schema.h"
 #include "uart.h"
@@ -41,22 +42,13 @@ typedef uint32_t raw;
 #define GENERATOR_DIVIDER ((GENERATOR_SOURCE_HZ + MICROPHONE_RATE * FRAME_BITS / 2u) / (MICROPHONE_RATE * FRAME_BITS))
 #endif
 
-struct descriptor {
-    uint16_t control, count;
-    uint32_t source, target;
-    const volatile struct descriptor *next;
-};
-
-static volatile struct descriptor first __attribute__((aligned(16))), second __attribute__((aligned(16)));
-static volatile struct descriptor written_back __attribute__((aligned(16)));
+static volatile struct dma_descriptor second __attribute__((aligned(16)));
 static volatile raw buffer[2][BLOCK];
 static int16_t ring[MICROPHONE_RING];
 static struct offset offset;
 static volatile uint32_t samples, lost, cycles_sampling;
 static volatile bool news;
 static uint32_t half; /* of the buffer that is full next */
-
-void dmac_handler(void);
 
 static inline int32_t centred(raw value)
 {
@@ -74,16 +66,13 @@ static uint32_t address_behind(uint32_t which)
     return (uint32_t)(uintptr_t)&buffer[which][BLOCK];
 }
 
-void dmac_handler(void)
+void microphone_block(void)
 {
     const uint32_t began = SYST_CVR;
     int16_t *to = ring + samples % MICROPHONE_RING;
     const volatile raw *from = buffer[half];
 
-    counter_interrupts++;
-    DMAC_CHID = 0;
-    DMAC_CHINTFLAG = DMAC_INT_COMPLETE;
-    if (written_back.target != address_behind(half ^ 1u)) {
+    if (dma_under_way[DMA_SAMPLES].target != address_behind(half ^ 1u)) {
         /* The DMA is back in this half: a block and what is left of this one are lost. */
         samples += 2u * BLOCK;
         lost = samples;
@@ -180,7 +169,7 @@ uint16_t port_supply_mv(void)
     return (uint16_t)((code * SUPPLY_MV_PER_4096 + 2048u) / 4096u);
 }
 
-static void fill(volatile struct descriptor *descriptor, uint32_t which, const volatile struct descriptor *next)
+static void fill(volatile struct dma_descriptor *descriptor, uint32_t which, const volatile struct dma_descriptor *next)
 {
     descriptor->control = DMAC_BLOCK_VALID | DMAC_BLOCK_INTERRUPT | BLOCK_WIDTH | DMAC_BLOCK_STEP_TARGET;
     descriptor->count = BLOCK;
@@ -191,20 +180,9 @@ static void fill(volatile struct descriptor *descriptor, uint32_t which, const v
 
 static void start_dma(void)
 {
-    PM_AHBMASK |= PM_AHBMASK_DMAC;
-    PM_APBBMASK |= PM_APBBMASK_DMAC;
-    fill(&first, 0, &second);
-    fill(&second, 1, &first);
-    DMAC_CTRL = 0;
-    DMAC_BASEADDR = (uint32_t)(uintptr_t)&first;
-    DMAC_WRBADDR = (uint32_t)(uintptr_t)&written_back;
-    DMAC_CTRL = DMAC_CTRL_ENABLE_LEVEL_0;
-    DMAC_CHID = 0;
-    DMAC_CHCTRLA = DMAC_CHCTRLA_SWRST;
-    DMAC_CHCTRLB = DMAC_CHCTRLB_BEAT | DMAC_CHCTRLB_TRIGSRC(TRIGGER);
-    DMAC_CHINTENSET = DMAC_INT_COMPLETE;
-    DMAC_CHCTRLA = DMAC_CHCTRLA_ENABLE;
-    NVIC_ISER = 1u << NVIC_IRQ_DMAC;
+    fill(&dma_first[DMA_SAMPLES], 0, &second);
+    fill(&second, 1, &dma_first[DMA_SAMPLES]);
+    dma_start(DMA_SAMPLES, TRIGGER);
 }
 
 #if IS_ADC
@@ -242,8 +220,7 @@ void port_microphone_stop(void)
     wait_for_tc();
     ADC_CTRLA = 0;
     wait_for_adc();
-    DMAC_CHID = 0;
-    DMAC_CHCTRLA = 0;
+    dma_stop(DMA_SAMPLES);
 }
 #else
 static void wait_for_i2s(void)
@@ -273,8 +250,7 @@ void port_microphone_stop(void)
 {
     I2S_CTRLA = 0;
     wait_for_i2s();
-    DMAC_CHID = 0;
-    DMAC_CHCTRLA = 0;
+    dma_stop(DMA_SAMPLES);
 }
 #endif
 

@@ -7,12 +7,18 @@
 #include "port/port.h"
 #include "registers.h"
 
+#if defined(MICROPHONE_KIND)
+#include "audio_registers.h"
+#include "dma.h"
+#endif
+
 /* Powers of two. Without STREAM a request is taken out of the receive ring as it arrives, and the host
  * has nothing to send during an answer (docs/link.md). With it all but one of a window can come
  * while the one before is worked on. */
 #define RX_RING 2048u
 #if defined(MICROPHONE_KIND)
-#define TX_RING 1024u /* of a frame that is sent while the next is made */
+#define TX_RING 1024u /* a frame is sent while the next is made */
+#define TX_CHUNK 256u /* most bytes that the DMA sends before their room is given back */
 #else
 #define TX_RING 256u
 #endif
@@ -50,6 +56,38 @@ static void receive(void)
     rx_ring[rx_head % RX_RING] = byte;
     rx_head++;
 }
+
+#if defined(MICROPHONE_KIND)
+static volatile uint32_t tx_chunk; /* bytes that the DMA is sending */
+
+/* With interrupts off: let the DMA send what is queued, or wait for the last stop bit. */
+static void send_chunk(void)
+{
+    const uint32_t n = tx_head - tx_tail, place = tx_tail % TX_RING, to_end = TX_RING - place;
+    volatile struct dma_descriptor *first = &dma_first[DMA_LINE];
+
+    if (n == 0) {
+        SERCOM_INTENSET(BOARD_SERCOM) = SERCOM_INT_TXC;
+        return;
+    }
+    SERCOM_INTENCLR(BOARD_SERCOM) = SERCOM_INT_TXC;
+    tx_chunk = n < TX_CHUNK ? n : TX_CHUNK;
+    tx_chunk = tx_chunk < to_end ? tx_chunk : to_end;
+    first->control = DMAC_BLOCK_VALID | DMAC_BLOCK_INTERRUPT | DMAC_BLOCK_BYTE | DMAC_BLOCK_STEP_SOURCE;
+    first->count = (uint16_t)tx_chunk;
+    first->source = (uint32_t)(uintptr_t)(tx_ring + place + tx_chunk);
+    first->target = (uint32_t)(uintptr_t)&SERCOM_DATA(BOARD_SERCOM);
+    first->next = NULL;
+    dma_start(DMA_LINE, DMAC_TRIGGER_SERCOM_TX(BOARD_SERCOM));
+}
+
+void uart_chunk_sent(void)
+{
+    tx_tail += tx_chunk;
+    tx_chunk = 0;
+    send_chunk();
+}
+#endif
 
 static void send_next(void)
 {
@@ -139,6 +177,9 @@ static void connect(void)
 
 void uart_init(void)
 {
+#if defined(MICROPHONE_KIND)
+    dma_init();
+#endif
     connect();
     SERCOM_CTRLA(BOARD_SERCOM) = SERCOM_CTRLA_SWRST;
     wait_for_uart();
@@ -199,6 +240,24 @@ static void sleep_while(bool (*condition)(void))
     interrupts_on();
 }
 
+#if defined(MICROPHONE_KIND)
+void port_write(const uint8_t *bytes, size_t n)
+{
+    for (size_t i = 0; i < n;) {
+        sleep_while(tx_full);
+        while (i < n && !tx_full()) {
+            tx_ring[tx_head % TX_RING] = bytes[i++];
+            tx_head++;
+        }
+        interrupts_off();
+        tx_busy = true;
+        if (tx_chunk == 0) {
+            send_chunk();
+        }
+        interrupts_on();
+    }
+}
+#else
 void port_write(const uint8_t *bytes, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -209,6 +268,7 @@ void port_write(const uint8_t *bytes, size_t n)
         SERCOM_INTENSET(BOARD_SERCOM) = SERCOM_INT_DRE;
     }
 }
+#endif
 
 #if defined(MICROPHONE_KIND)
 size_t port_write_room(void)
@@ -224,6 +284,9 @@ void port_drain(void)
 
 void port_write_polled(const uint8_t *bytes, size_t n)
 {
+#if defined(MICROPHONE_KIND)
+    dma_stop(DMA_LINE);
+#endif
     SERCOM_INTENCLR(BOARD_SERCOM) = SERCOM_INT_DRE | SERCOM_INT_TXC | SERCOM_INT_RXC;
     for (size_t i = 0; i < n; i++) {
         while ((SERCOM_INTFLAG(BOARD_SERCOM) & SERCOM_INT_DRE) == 0) {
