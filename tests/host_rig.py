@@ -25,6 +25,7 @@ class HostRig:
     A `hil.rig.Rig` of tier ``host``.
 
     Attributes:
+        hears: File of int16 samples for a program with a microphone.
         wrap: Gets each device that is opened; returns the one to use.
     """
 
@@ -39,6 +40,7 @@ class HostRig:
         microphone: Microphone | None = None,
     ) -> None:
         self._program = compile_host_app(sources, folder, microphone=microphone)
+        self.hears: Path | None = None
         self._folder, self._timeout_s = folder, timeout_s
         self._process: subprocess.Popen[bytes] | None = None
         self._device: Device | None = None
@@ -75,7 +77,8 @@ class HostRig:
         master, slave = pty.openpty()
         tty.setraw(slave)
         self.port = os.ttyname(slave)
-        self._process = subprocess.Popen([self._program], stdin=master, stdout=master)
+        environment = {**os.environ, **({"HIL_MICROPHONE": str(self.hears)} if self.hears else {})}
+        self._process = subprocess.Popen([self._program], stdin=master, stdout=master, env=environment)
         self._fds = [slave, master]  # kept, so that a program's end is silence and not a pulled cable
         self.flashed += 1
         return FlashReport(0, 0.0, "started")

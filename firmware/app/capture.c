@@ -441,7 +441,8 @@ static void finish(struct session *session)
             port_drain();
         }
     }
-    if (capture->trigger == LINK_TRIGGER_ALL && (capture->content & LINK_CONTENT_SOUND) != 0 && capture->heard > capture->sent) {
+    const bool wanted = capture->trigger == LINK_TRIGGER_ALL || capture->sent < capture->until;
+    if (wanted && (capture->content & LINK_CONTENT_SOUND) != 0 && capture->heard > capture->sent) {
         port_drain();
         send_sound(capture, capture->heard - capture->sent);
     }

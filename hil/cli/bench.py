@@ -22,11 +22,12 @@ if TYPE_CHECKING:
         "hil bench kernels --compiler gcc -D 32 -H 64",
         "hil bench frontend",
         "hil bench link",
+        "hil bench microphone",
         "hil bench emulator",
         "hil bench training --threads 2",
     ),
 )
-@click.argument("model", required=False, metavar="[MODEL|kernels|frontend|link|emulator|training]")
+@click.argument("model", required=False, metavar="[MODEL|kernels|frontend|link|microphone|emulator|training]")
 @options(OUT, RIG, COMPILER, FAST_LOAD)
 @click.option("--inputs", "-D", type=click.IntRange(1), help="D of the recurrent kernels, of training.  [default: 64]")
 @click.option(
@@ -58,8 +59,8 @@ def bench(
     With MODEL the shape is that of its first layer. "kernels" measures every way to sum an eGRU's rows, by shape,
     zeros, activity, compiler and wait states, and keeps what it has measured. "frontend" measures the front ends,
     sound to features;
-    "link" the payload bytes a second against what the line can carry; "emulator" the emulated chip's speed on this
-    machine against Unicorn's, status 1 if it is too slow; "training" the event-based GRU's training step against
+    "link" the payload bytes a second against what the line can carry; "microphone" what listening by itself costs the
+    emulated device; "emulator" the emulated chip's speed on this machine against Unicorn's, status 1 if it is too slow; "training" the event-based GRU's training step against
     torch.nn.GRU's, by activity, status 1 if it is too slow.
     """
     if model == "kernels":
@@ -76,9 +77,11 @@ def bench(
         from hil.cli.training_speed import show_training_bench
 
         return show_training_bench(inputs, units, threads, out)
-    if model in ("frontend", "link"):
+    if model in ("frontend", "link", "microphone"):
         from hil.cli import sound
 
+        if model == "microphone":
+            return sound.show_microphone_bench(out or Path("build") / "bench-microphone", compiler)
         with opened(out or Path("build") / f"bench-{model}", force=False) as ws:
             if model == "frontend":
                 sound.show_frontend_bench(ws, rig, compiler, repeats, fast_load)

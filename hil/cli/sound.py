@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hil.artefact import Artefact
+from hil.cli.common import opened
 from hil.experiment.bench import Bench
 from hil.experiment.device_stages import RigName
 from hil.experiment.listen import AudioRun, Stream
@@ -125,3 +126,32 @@ def _show_speed(speed: LinkSpeed) -> None:
         highlight=False,
         soft_wrap=True,
     )
+
+
+def show_microphone_bench(folder: Path, compiler: str | None) -> int:
+    """``hil bench microphone``; returns the exit code."""
+    from hil.chips import Microphone
+    from hil.experiment import microphone_bench as bench
+    from hil.firmware import find_compiler
+
+    microphone = Microphone("adc", 8000, oversampling=32)
+    with opened(folder, force=False) as ws:
+        costs = bench.bench_microphone(bench.cases(), microphone, find_compiler(compiler), folder, ws.progress)
+    table = Table(title=f"emulator ({costs[0].tier.value}), ADC at 8 kHz, shares of 48 MHz")
+    table.add_column("what", no_wrap=True)
+    for heading in ("sample", "front", "net", "rest", "busy", "sleep", "lost", "~mA"):
+        table.add_column(heading, justify="right")
+    for cost in costs:
+        shares = (cost.sampling, cost.features, cost.network, cost.rest, cost.busy, cost.asleep)
+        table.add_row(
+            cost.name, *(f"{s / 10:.1f} %" for s in shares), str(cost.lost + cost.unsent), f"{cost.estimated_ma:.2f}"
+        )
+    console = Console()
+    console.print(table)
+    console.print(
+        f"mA: an estimate from typical currents of the data sheet ({bench.ACTIVE_MA} mA active, {bench.IDLE_MA} mA in "
+        "IDLE0, 3.3 V, 25 degrees), without converter, microphone and line; not measured.",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return 0
