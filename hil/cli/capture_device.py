@@ -77,12 +77,15 @@ def _feed(asked: Asked, rig: Rig, rate_hz: int) -> None:
     """Let an emulated microphone hear the file; raises `UsageError` where there is a real one, or no file."""
     from hil.capture.source import FileSource
     from hil.emulator.sound import Input, feed_microphone
+    from hil.rig import load_rig_file
     from hil.rig.emulator import EmulatorRig
 
     if not isinstance(rig, EmulatorRig):
         if asked.given:
             raise UsageError(f"--input {asked.given}: {rig.name} hears with its own microphone")
         return
+    if not asked.given and load_rig_file(asked.rig).hears:
+        return  # the rig's own file says it
     if not asked.given:
         raise UsageError(f"{rig.name}: name what its emulated microphone hears: --input FILE.wav")
     wired = _microphone(asked, rig, rate_hz)
