@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import serial
 from emulator_support.build import build
@@ -103,6 +104,26 @@ def test_register_that_is_not_modelled_is_told(tmp_path, capfd):
     err = capfd.readouterr().err
     assert err.count("not modelled: read of AC.STATUSA (0x42004408), 7 times") == 1
     assert err.count("not modelled: write to AC.CTRLA (0x42004400), once") == 1
+
+
+def test_microphones_hear_sound_files(tmp_path, capfd):
+    """--adc at the pins, --i2s in the first slot; a file of another rate is brought to the one asked for, and told."""
+    soundfile = pytest.importorskip("soundfile")
+    path = tmp_path / "hear.elf"
+    path.write_bytes(build("hear.c"))
+    soundfile.write(tmp_path / "a.wav", np.full(4000, 0.5), 8000, subtype="PCM_16")
+    soundfile.write(tmp_path / "b.wav", np.full(4000, -0.25), 16000, subtype="PCM_16")
+    arguments = ["--adc", str(tmp_path / "a.wav"), "--i2s", str(tmp_path / "b.wav")]
+    assert run(["emulate", str(path), *arguments]) == 0
+    out, err = capfd.readouterr()
+    assert out == f"{' '.join(['00000c00'] * 3)}\n{' '.join(['e0000000'] * 3)}\n"
+    assert "4000 samples" in err or "0.500 s at 8,000 Hz" in err
+    assert "0.250 s at 16,000 Hz" in err
+    assert "not modelled" not in err
+    assert run(["emulate", str(path), *arguments, "--sound-rate", "8000"]) == 0
+    err = capfd.readouterr().err
+    assert "0.250 s at 8,000 Hz (" in err
+    assert run(["emulate", str(path), "--adc", str(path)]) == EXIT_USAGE
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The device listens to its own microphone: the same firmware as a process and on the emulated chip."""
 
 import dataclasses
+import os
 import shutil
 from contextlib import contextmanager
 
@@ -31,6 +32,8 @@ from hil.link.device import Device
 from hil.link.port import open_port
 from hil.link.schema import Content, Kind, Trigger
 from hil.quant import ListenTwin
+from hil.resources import resource
+from hil.rig import load_rig, load_rig_file
 from hil.trace import Listening
 
 COMPILER = "gcc" if shutil.which("arm-none-eabi-gcc") else "zig"
@@ -126,6 +129,32 @@ def test_samples_are_sent_again(process):
         with pytest.raises(DeviceRefusal, match="TOO_LARGE"):
             capture.resend(first, 129)
     assert RESENT == 0xFFFFFFFF
+
+
+def test_lost_frames_are_mended_or_gaps_of_their_length(process):
+    """What a lost frame held is asked for again; where the ring has gone on, the gap is exactly that long."""
+    rng, seen, pieces, gaps, dropped = np.random.default_rng(4), 0, {}, 0, 0
+    with listening_process(process, noise(32000), None, Content.SOUND) as (_, capture):
+        while (item := capture.next(0.5)) is not None:
+            if item.kind is not Kind.SOUND:
+                continue
+            first, count = item.values["first"], len(item.values["x"])
+            if rng.random() < 0.1 and first < 31000:
+                dropped += count  # as if it had been damaged
+                continue
+            for start in range(seen, first, 128):
+                try:
+                    pieces[start] = capture.resend(start, 128)
+                except DeviceRefusal:
+                    gaps += 128
+            pieces[first], seen = item.values["x"], first + count
+        capture.stop()
+    whole = OffsetTwin().feed((noise(32000).astype(int) * 2).tolist())
+    assert dropped > 1000
+    assert gaps <= dropped
+    assert sum(map(len, pieces.values())) + gaps == 32000
+    for start, x in pieces.items():
+        assert np.array_equal(x, whole[start : start + len(x)])
 
 
 def test_no_sound_leaves_the_device_without_the_content_bit(process):
@@ -334,6 +363,57 @@ def test_shares_of_the_budget(tmp_path):
         assert 1.89 < cost.estimated_ma < 2.5
     assert paper.asleep > paper_pcm.asleep
     assert commands.asleep > everything.asleep
+
+
+@pytest.mark.parametrize("microphone", [ADC16, I2S16], ids=["adc", "i2s"])
+@pytest.mark.skipif("HIL_ALL" not in os.environ, reason="ten minutes of sound: HIL_ALL=1")
+def test_ten_minutes_without_a_lost_sample(builds, microphone):
+    """16 kHz, sound, vectors and decisions over the line: every sample is there, in its place."""
+    sound = np.tile(noise(16000 * 60), 10)
+    items, stopped, _ = capture_on_chip(builds(microphone, WIDE), microphone, sound, LISTENING, ALL)
+    firsts = [s["first"] for s in values(items, Kind.SOUND)]
+    pcm = pcm_of(items)
+    assert (stopped["lost"], stopped["unsent"]) == (0, 0)
+    assert firsts == list(range(0, len(pcm), 128))
+    assert len(pcm) == stopped["samples"] > 0.99 * len(sound)
+
+
+def test_a_rigs_microphone_hears_a_file(builds, tmp_path):
+    """`hears` of an emulator rig's file, brought to the microphone's rate; the reason of the rig says so."""
+    soundfile = pytest.importorskip("soundfile")
+    soundfile.write(tmp_path / "sound.wav", noise(32000), 16000)
+    text = (resource("rigs") / "emulated-microphone.toml").read_text().replace("[board]", 'hears = "FILE"\n[board]')
+    (tmp_path / "rig.toml").write_text(text.replace("FILE", str(tmp_path / "sound.wav")))
+    with load_rig(str(tmp_path / "rig.toml"), fast_load=True) as rig:
+        firmware = builds(rig.microphone)
+        rig.flash(firmware)
+        assert "hears" in rig.reason
+        assert "2.000 s at 8,000 Hz (" in rig.reason
+        device = rig.open()
+        device.hello(firmware.build_id)
+        device.set_baud(500_000)
+        capture = begin_capture(device, LISTENING, ALL)
+        pcm = pcm_of(heard_all(capture, 16000))
+        assert capture.stop()["samples"] == 16000
+    assert np.corrcoef(pcm, noise(32000)[::2][: len(pcm)])[0, 1] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (('kind = "adc"', 'kind = "acd"'), "kind"),
+        (("pin = ", "pins = "), "pin"),
+        (("rate_hz = 8000", "rate_hz = 44100"), "rate_hz"),
+        (("[microphone]", "[microfone]"), "microphone"),
+        (("[board]", 'hears_then = "loop"\n[board]'), "hears_then"),
+    ],
+)
+def test_mistakes_in_a_rigs_microphone(change, says, tmp_path):
+    """An unknown key or value is an error with its name."""
+    text = (resource("rigs") / "emulated-microphone.toml").read_text()
+    (tmp_path / "rig.toml").write_text(text.replace(*change))
+    with pytest.raises(UsageError, match=says):
+        load_rig_file(str(tmp_path / "rig.toml"))
 
 
 # What a microphone may be, and what it takes
