@@ -60,7 +60,8 @@ def bench(
     zeros, activity, compiler and wait states, and keeps what it has measured. "frontend" measures the front ends,
     sound to features;
     "link" the payload bytes a second against what the line can carry; "microphone" what listening by itself costs the
-    emulated device; "emulator" the emulated chip's speed on this machine against Unicorn's, status 1 if it is too slow; "training" the event-based GRU's training step against
+    emulated device; "emulator" the emulated chip's speed on this machine against Unicorn's, status 1 if it is too
+    slow; "training" the event-based GRU's training step against
     torch.nn.GRU's, by activity, status 1 if it is too slow.
     """
     if model == "kernels":
