@@ -370,12 +370,13 @@ def test_shares_of_the_budget(tmp_path):
 def test_ten_minutes_without_a_lost_sample(builds, microphone):
     """16 kHz, sound, vectors and decisions over the line: every sample is there, in its place."""
     sound = np.tile(noise(16000 * 60), 10)
-    items, stopped, _ = capture_on_chip(builds(microphone, WIDE), microphone, sound, LISTENING, ALL)
+    rate = 16000 if microphone is ADC16 else 15957  # what the bit clock makes of 16 kHz
+    items, stopped, _ = capture_on_chip(builds(microphone, WIDE), microphone, sound, LISTENING, ALL, rate=rate)
     firsts = [s["first"] for s in values(items, Kind.SOUND)]
     pcm = pcm_of(items)
     assert (stopped["lost"], stopped["unsent"]) == (0, 0)
     assert firsts == list(range(0, len(pcm), 128))
-    assert len(pcm) == stopped["samples"] > 0.99 * len(sound)
+    assert len(pcm) == stopped["samples"] >= len(sound) // 64 * 64
 
 
 def test_a_rigs_microphone_hears_a_file(builds, tmp_path):

@@ -137,14 +137,14 @@ def show_microphone_bench(folder: Path, compiler: str | None) -> int:
     microphone = Microphone("adc", 8000, oversampling=32)
     with opened(folder, force=False) as ws:
         costs = bench.bench_microphone(bench.cases(), microphone, find_compiler(compiler), folder, ws.progress)
-    table = Table(title=f"emulator ({costs[0].tier.value}), ADC at 8 kHz, shares of 48 MHz")
+    table = Table(title=f"emulator ({costs[0].tier.value}), ADC at 8 kHz, % of 48 MHz")
     table.add_column("what", no_wrap=True)
     for heading in ("sample", "front", "net", "rest", "busy", "sleep", "lost", "~mA"):
         table.add_column(heading, justify="right")
     for cost in costs:
         shares = (cost.sampling, cost.features, cost.network, cost.rest, cost.busy, cost.asleep)
         table.add_row(
-            cost.name, *(f"{s / 10:.1f} %" for s in shares), str(cost.lost + cost.unsent), f"{cost.estimated_ma:.2f}"
+            cost.name, *(f"{s / 10:.1f}" for s in shares), str(cost.lost + cost.unsent), f"{cost.estimated_ma:.2f}"
         )
     console = Console()
     console.print(table)
