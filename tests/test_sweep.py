@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
+import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,20 +14,28 @@ import numpy as np
 import optuna
 import pytest
 from conftest import make_artefact
+from safetensors.numpy import save_file
 from test_experiment_run import features_for
 
 from hil.errors import UsageError
+from hil.experiment.progress import Quiet
 from hil.experiment.recipe_file import recipe_toml
+from hil.experiment.sweep.early import Watching, make_pruner
+from hil.experiment.sweep.interrupts import Interrupts
+from hil.experiment.sweep.objects import ObjectFiles
 from hil.experiment.sweep.outcome import Row, SweepOutcome, front, parse_objectives
 from hil.experiment.sweep.sampler import SAMPLERS, DistinctSampler, values_key
 from hil.experiment.sweep.space import Choices, Range, flat, make_space, recipe_for, shown
-from hil.experiment.sweep.study import Settings, open_storage, require_equal
+from hil.experiment.sweep.study import Settings, open_storage, quiet_optuna, require_equal
 from hil.experiment.sweep.trial import random_artefact
+from hil.experiment.sweep.worker import ATTEMPTS, again, take_over
+from hil.experiment.workspace import Workspace
 from hil.layer_build import LayerBuild
 from hil.prune_recipe import PruneRecipe
 from hil.recipe import BuildRecipe, CellRecipe, DataRecipe, Recipe, load_recipe
 from hil.report.sweep import front_svg
 
+pytestmark = pytest.mark.filterwarnings("ignore:Heartbeat of storage is supposed")  # these tests ask for trials
 RECIPE = Recipe("tiny", DataRecipe(keywords=("yes",)))
 
 
@@ -243,3 +255,143 @@ def test_paths_of_this_machine_are_no_part_of_the_recipe():
     """Workers of one study have their data in different places."""
     recipe = Recipe("own", DataRecipe(source="folder", folder=str(Path("/somewhere"))))
     assert "somewhere" not in json.dumps(flat(recipe))
+
+
+def begun(study: optuna.Study, **attributes: object) -> optuna.trial.FrozenTrial:
+    """A trial that a worker has begun; what is asked for is remembered of it."""
+    trial = study.ask({"cell.dense": optuna.distributions.IntDistribution(4, 99)})
+    for name, value in attributes.items():
+        trial.set_user_attr(name, value)
+    return study.get_trials()[trial.number]
+
+
+@pytest.fixture
+def study(tmp_path):
+    """On a storage where a worker counts as gone after a second."""
+    url = f"sqlite:///{tmp_path / 'x.db'}"
+    storage = open_storage(url, 1, again)
+    with quiet_optuna():
+        yield optuna.create_study(storage=storage, directions=["maximize", "minimize"])
+    storage.remove_session()
+    storage.engine.dispose()
+
+
+def states(study: optuna.Study) -> list[str]:
+    return [trial.state.name for trial in study.get_trials()]
+
+
+def test_a_silent_worker_of_another_machine_is_given_up(study, tmp_path):
+    """Its trial is queued with the same values once it has been silent for too long, not before."""
+    trial = begun(study, host="elsewhere", folder=str(tmp_path))
+    study._storage.record_heartbeat(trial._trial_id)
+    take_over(study)
+    assert states(study) == ["RUNNING"]
+    deadline = time.monotonic() + 30
+    while states(study) == ["RUNNING"] and time.monotonic() < deadline:
+        time.sleep(0.2)
+        take_over(study)
+    assert states(study) == ["FAIL", "WAITING"]
+    repeated = study.ask()
+    assert (repeated.params, repeated.user_attrs["retry_of"]) == (trial.params, 0)
+
+
+def test_a_worker_of_this_machine_is_seen_to_be_gone_by_its_lock(study, tmp_path):
+    """Another one's folder of the same name says nothing."""
+    ws = Workspace(tmp_path / "trial", Quiet())
+    with ws.locked():
+        ws.path("kept").touch()
+        begun(study, host=platform.node(), folder=str(ws.folder))
+        begun(study, host="elsewhere", folder=str(ws.folder))
+        take_over(study)
+        assert states(study) == ["RUNNING", "RUNNING"]
+    take_over(study)
+    assert states(study) == ["FAIL", "RUNNING", "WAITING"]
+
+
+def test_a_trial_that_ends_its_workers_is_given_up(study, tmp_path):
+    """After the third, with the reason; Ctrl-C is nobody's fault."""
+    (tmp_path / "gone").mkdir()
+    begun(study, host=platform.node(), folder=str(tmp_path / "gone"))
+    for i in range(ATTEMPTS):
+        take_over(study)
+        if i == 0:
+            again(study, study.get_trials()[study.ask().number], blame=False)
+        if i < ATTEMPTS - 1:
+            trial = study.ask()
+            trial.set_user_attr("host", platform.node())
+            trial.set_user_attr("folder", str(tmp_path / "gone"))
+    last = study.get_trials()[-1]
+    assert (last.state.name, last.user_attrs["verdict"]) == ("FAIL", "failed")
+    assert "enough memory" in last.user_attrs["reason"]
+
+
+def test_a_trial_below_the_others_is_stopped(tmp_path):
+    """Its learning curve is read from the checkpoints of both stages while it trains; each epoch is reported once."""
+    recipe = recipe_for(RECIPE, {"train.epochs": 6})
+    study = optuna.create_study(direction="maximize", pruner=make_pruner(recipe, stop_early=True))
+
+    def curve(stage: str, accuracies: list[float]) -> None:
+        manifest = json.dumps({"curve": [{"validation_accuracy": value} for value in accuracies]})
+        save_file({"x": np.zeros(1)}, tmp_path / f"{stage}.checkpoint", metadata={"manifest": manifest})
+
+    for _ in range(5):
+        trial = study.ask()
+        watching = Watching(Quiet(), tmp_path, trial, recipe, Interrupts())
+        curve("float-egru", [0.5, 0.6, 0.7, 0.8])
+        watching.look()
+        watching.look()
+        (tmp_path / "float-egru.checkpoint").unlink()
+        curve("quantize", [0.9])
+        watching.look()
+        (tmp_path / "quantize.checkpoint").unlink()
+        study.tell(trial, 0.9)
+    assert study.trials[-1].intermediate_values == {1: 0.5, 2: 0.6, 3: 0.7, 4: 0.8, 7: 0.9}
+
+    trial = study.ask()
+    watching = Watching(Quiet(), tmp_path, trial, recipe, Interrupts())
+    curve("float-egru", [0.4, 0.5])
+    with watching.task("training") as update:
+        update(1, 9)
+        watching._looked = 0.0
+        curve("float-egru", [0.4, 0.5, 0.6])
+        with pytest.raises(optuna.TrialPruned):
+            update(2, 9)
+    assert trial.user_attrs["reason"] == "below the median after 3 epochs"
+
+
+def test_object_files_are_a_dictionary(tmp_path):
+    files = ObjectFiles(tmp_path / "objects")
+    assert (len(files), "a" in files) == (0, False)
+    files["a"] = b"1"
+    files["a"] = b"2"
+    assert (dict(files), len(files)) == ({"a": b"2"}, 1)
+    del files["a"]
+    with pytest.raises(KeyError):
+        del files["a"]
+
+
+def test_ctrl_c_waits_while_the_storage_is_used():
+    """It takes effect where work may be interrupted; the handler that was there comes back."""
+    interrupts, seen = Interrupts(), []
+
+    def work() -> None:
+        with interrupts.allowed():
+            seen.append("work")
+            with interrupts.forbidden():
+                os.kill(os.getpid(), signal.SIGINT)
+                seen.append("report")
+            seen.append("never")
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with interrupts.held_back():
+            with pytest.raises(KeyboardInterrupt):
+                work()
+            os.kill(os.getpid(), signal.SIGINT)
+            seen.append("storage")
+            with pytest.raises(KeyboardInterrupt):
+                work()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert seen == ["work", "report", "storage"]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,11 @@ from test_cli import call
 from test_cli_interrupt import group_members, heed_ctrl_c
 
 from hil.artefact import load_artefact
+from hil.cli import sweep as sweeping
+from hil.errors import ToolError
+from hil.experiment.progress import Quiet
 from hil.experiment.shipped import load_vectors
+from hil.experiment.workspace import Workspace
 from hil.recipe import load_recipe
 
 RECIPE = """
@@ -224,3 +229,16 @@ def test_nothing_to_sweep_and_nothing_to_show_are_said(model, capsys):
     assert (code, "has no end of combinations" in err) == (2, True)
     code, _, err = call(capsys, "sweep", "tiny", "--export", 1)
     assert (code, "go together" in err) == (2, True)
+
+
+def test_more_workers_are_passed_on_and_waited_for(monkeypatch, tmp_path):
+    """`--jobs`: what they say is shown with their number; one that fails is told when the others have done its work."""
+    code = "import sys; print('measuring', file=sys.stderr); sys.exit(int(sys.argv[1]))"
+    for status in (0, 3):
+        command = [sys.executable, "-c", code, str(status)]
+        monkeypatch.setattr(sweeping, "_command", lambda asked, command=command: command)
+        ws = Workspace(tmp_path, Quiet())
+        failing = pytest.raises(ToolError, match="worker 2 with 3") if status else nullcontext()
+        with failing, sweeping._more_workers(None, ws, 1):
+            pass
+        assert ws.progress.said == ["worker 2: measuring"]

@@ -58,6 +58,11 @@ ENDING_S = 30.0
 @click.option("--seed", type=click.IntRange(0), help="Of the sampler; the recipe has its own.  [default: 1]")
 @click.option("--storage", metavar="URL", help="Of the study, as SQLAlchemy has it.  [default: sweep.db in the folder]")
 @click.option("--study", help="Name of the study.  [default: the model's]")
+@click.option(
+    "--stop-early",
+    is_flag=True,
+    help="Stop trials below the median of the others' validation accuracy; only with --objective accuracy.",
+)
 @click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="Workers on this machine.")
 @click.option(
     "--silence",
@@ -80,6 +85,7 @@ def sweep(
     seed: int | None,
     storage: str | None,
     study: str | None,
+    stop_early: bool,
     jobs: int,
     silence: int,
     show: bool,
@@ -113,6 +119,7 @@ def sweep(
         seed=seed,
         storage=storage,
         study=study,
+        stop_early=stop_early,
         out=out,
         rig=rig,
         compiler=compiler,
@@ -224,6 +231,8 @@ def _command(asked: Asked) -> list[str]:
 
 
 def _pass_on(lines: IO[str] | None, ws: Workspace, who: str) -> None:
-    for line in lines or ():
-        if line.strip():
-            ws.progress.say(f"{who}: {line.rstrip()}")
+    assert lines is not None
+    with lines:
+        for line in lines:
+            if line.strip():
+                ws.progress.say(f"{who}: {line.rstrip()}")

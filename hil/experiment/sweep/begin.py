@@ -8,15 +8,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
+from sqlalchemy.exc import SQLAlchemyError
 
-from hil.errors import UsageError
+from hil.errors import ToolError, UsageError
 from hil.experiment.device_stages import chip_for
 from hil.experiment.progress import Progress
+from hil.experiment.sweep.early import make_pruner
 from hil.experiment.sweep.objects import ObjectFiles
 from hil.experiment.sweep.outcome import parse_objectives
 from hil.experiment.sweep.space import Space, flat, make_space
-from hil.experiment.sweep.study import Settings, join_study, known_settings, open_storage, shown_url
+from hil.experiment.sweep.study import MADE_BY, Settings, join_study, known_settings, made_by, open_storage, shown_url
 from hil.experiment.sweep.trial import Place
 from hil.experiment.sweep.worker import Sweep, again
 from hil.experiment.workspace import Workspace
@@ -37,7 +40,7 @@ class Asked:
 
     Attributes:
         model, recipe: Name and contents.
-        params, trials, objective, sampler, seed: What is tried.
+        params, trials, objective, sampler, seed, stop_early: What is tried.
         storage, study: Where, under which name.
         out: Of the model's results.
         rig, compiler, fast_load: Where trials are measured.
@@ -53,6 +56,7 @@ class Asked:
     seed: int | None
     storage: str | None
     study: str | None
+    stop_early: bool
     out: Path | None
     rig: RigRequest
     compiler: str | None
@@ -85,7 +89,7 @@ def begun(asked: Asked, progress: Progress, *, only_look: bool = False) -> Itera
 
     Raises:
         UsageError: The storage cannot be opened, the study was begun with other settings, or nothing is to be swept.
-        RigError, ToolError: There is no such rig, or no compiler.
+        RigError, ToolError: There is no such rig, or no compiler; or the storage is lost.
     """
     if "/" in asked.name or asked.name in ("", ".", ".."):
         raise UsageError(f"--study {asked.name!r}: must be a name without slashes")
@@ -100,6 +104,12 @@ def begun(asked: Asked, progress: Progress, *, only_look: bool = False) -> Itera
     storage = open_storage(asked.url, asked.silence_s, again)
     try:
         yield _joined(asked, storage, progress, only_look)
+    except (SQLAlchemyError, StorageInternalError) as error:
+        reason = str(error).splitlines()[0]
+        raise ToolError(
+            f"--storage {shown_url(asked.url)}: lost ({reason}). Nothing of what is complete is lost: the same command "
+            "goes on when the storage is back"
+        ) from error
     finally:
         storage.remove_session()
         storage.engine.dispose()
@@ -116,7 +126,12 @@ def _joined(asked: Asked, storage: RDBStorage, progress: Progress, only_look: bo
     settings = _settings(asked, space, known, only_look)
     if settings.sampler == "grid" and space.combinations is None:
         raise UsageError("--sampler grid: a range of any number has no end of combinations; give choices or steps")
-    study = join_study(storage, asked.name, settings, space, None if only_look else asked.trials, TRIALS)
+    if settings.stop_early and settings.objectives != ("accuracy",):
+        raise UsageError("--stop-early goes with --objective accuracy alone: a trial's other figures come at its end")
+    pruner = make_pruner(asked.recipe, stop_early=settings.stop_early)
+    study = join_study(storage, asked.name, settings, space, pruner, None if only_look else asked.trials, TRIALS)
+    if not only_look and (made := study.user_attrs.get(MADE_BY)) not in (None, made_by()):
+        progress.say(f"note: the study was begun with other versions ({made}, here {made_by()}): figures may differ")
     objects = ObjectFiles(asked.folder / "objects")
     place = Place(asked.rig, asked.compiler, asked.fast_load, asked.folder / "inputs", objects)
     return Sweep(study, asked.recipe, space, settings.objectives, Workspace(asked.folder, progress), place), settings
@@ -141,6 +156,7 @@ def _settings(asked: Asked, space: Space, known: Settings | None, only_look: boo
         objectives=_objectives(asked, known),
         sampler=asked.sampler or (known.sampler if known else SAMPLER),
         seed=asked.seed if asked.seed is not None else known.seed if known else SEED,
+        stop_early=asked.stop_early or (known.stop_early if known else False),
         **bench,
     )
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
+from optuna.pruners import BasePruner
 from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
@@ -22,12 +23,13 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from hil.errors import UsageError
+from hil.experiment.hashes import code_sha256, version
 from hil.experiment.sweep.outcome import OBJECTIVES, Row, SweepOutcome, Verdict
 from hil.experiment.sweep.sampler import FAILED, VERDICT, DistinctSampler
 from hil.experiment.sweep.space import Space
 from hil.experiment.workspace import is_locked
 
-SETTINGS, TRIALS, DATA, FORMAT = "settings", "trials", "data", "format"
+SETTINGS, TRIALS, DATA, MADE_BY, FORMAT = "settings", "trials", "data", "made by", "format"
 FORMAT_VERSION = 1
 BEATS = 4
 """A worker says so often, in the time after which it counts as gone, that it is there."""
@@ -48,6 +50,7 @@ _NAMES = {
     "tier": "the rig's tier",
     "chip": "the rig's chip",
     "compiler": "the compiler",
+    "stop_early": "--stop-early",
 }
 
 
@@ -66,6 +69,7 @@ class Settings:
         objectives: Of `OBJECTIVES`.
         sampler, seed: How values are chosen.
         rig, tier, chip, compiler: Where trials are measured: figures of others cannot be compared.
+        stop_early: Whether trials that are not promising are stopped.
     """
 
     recipe: dict[str, Any]
@@ -77,6 +81,7 @@ class Settings:
     tier: str
     chip: str
     compiler: str
+    stop_early: bool = False
 
     def to_table(self) -> dict[str, Any]:
         return {**dataclasses.asdict(self), "objectives": list(self.objectives)}
@@ -175,7 +180,13 @@ def known_settings(storage: RDBStorage, name: str) -> Settings | None:
 
 
 def join_study(
-    storage: RDBStorage, name: str, settings: Settings, space: Space, trials: int | None, default_trials: int
+    storage: RDBStorage,
+    name: str,
+    settings: Settings,
+    space: Space,
+    pruner: BasePruner,
+    trials: int | None,
+    default_trials: int,
 ) -> Study:
     """
     The study of that name, made if it is not there.
@@ -185,6 +196,7 @@ def join_study(
         name: Of the study.
         settings: Of this worker.
         space: That of the settings.
+        pruner: Of trials that are not promising.
         trials: How many are to be completed by all workers together; None: as the study says.
         default_trials: What a new study says.
 
@@ -198,15 +210,27 @@ def join_study(
     directions = [OBJECTIVES[objective] for objective in settings.objectives]
     with quiet_optuna():
         study = optuna.create_study(
-            storage=storage, study_name=name, directions=directions, sampler=sampler, load_if_exists=True
+            storage=storage,
+            study_name=name,
+            directions=directions,
+            sampler=sampler,
+            pruner=pruner,
+            load_if_exists=True,
         )
     if known is None:
         study.set_user_attr(FORMAT, FORMAT_VERSION)
         study.set_user_attr(TRIALS, trials or default_trials)
+        study.set_user_attr(MADE_BY, made_by())
         study.set_user_attr(SETTINGS, settings.to_table())
     elif trials is not None:
         study.set_user_attr(TRIALS, trials)
     return study
+
+
+def made_by() -> dict[str, str]:
+    """What else decides the bits of a trial: the code, and torch."""
+    code = code_sha256("cells", "codegen", "features", "firmware", "firmware/", "quant", "train")
+    return {"hil": code[:12], "torch": version("torch").partition("+")[0]}
 
 
 def require_equal(known: Settings, mine: Settings, name: str) -> None:

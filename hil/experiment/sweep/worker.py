@@ -15,18 +15,21 @@ import os
 import platform
 import time
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import optuna
 from optuna.exceptions import TrialPruned, UpdateFinishedTrialError
+from optuna.pruners import NopPruner
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from hil.errors import HilError, RigError, ToolError, UsageError
 from hil.experiment.progress import Progress, Update
 from hil.experiment.recipe_file import recipe_toml
+from hil.experiment.sweep.early import Watching
+from hil.experiment.sweep.interrupts import Interrupts
 from hil.experiment.sweep.sampler import FAILED, VERDICT, tried, values_key
 from hil.experiment.sweep.space import Choices, Range, Raw, Space, recipe_for, shown
 from hil.experiment.sweep.study import (
@@ -93,6 +96,7 @@ class Sweep:
         objectives: In the study's order.
         ws: The sweep's folder on this machine.
         place: Where trials are built and run.
+        interrupts: When Ctrl-C may end the worker.
     """
 
     study: Study
@@ -101,6 +105,7 @@ class Sweep:
     objectives: tuple[str, ...]
     ws: Workspace
     place: Place
+    interrupts: Interrupts = field(default_factory=Interrupts)
 
 
 def work(sweep: Sweep) -> None:
@@ -111,51 +116,72 @@ def work(sweep: Sweep) -> None:
         UsageError: The data are not there, nothing fits the chip, or nothing can be trained.
         HilError: The bench or the firmware is wrong; the trial is queued again.
     """
-    if not any(key.startswith("features.") for key in sweep.space.domains):
-        _inputs(sweep, sweep.recipe)  # what is wrong with them is no trial's fault
-    told = ""
-    in_a_row = {REFUSED: 0, FAILED: 0}
-    while True:
-        with quiet_optuna():
-            take_over(sweep)
-        trials = sweep.study.get_trials(deepcopy=False)
-        wanted = int(sweep.study.user_attrs[TRIALS])
-        done, running = _completed(trials), [t for t in trials if t.state == TrialState.RUNNING]
-        waiting = any(t.state == TrialState.WAITING for t in trials)
-        exhausted = not waiting and sweep.space.combinations == len(tried(trials))
-        if done >= wanted or (exhausted and not running):
-            if done < wanted:
-                sweep.ws.progress.say(f"all {sweep.space.combinations} combinations were tried")
-            return
-        if done + len(running) >= wanted or exhausted:
-            others = ", ".join(sorted({str(t.user_attrs.get("worker", "another worker")) for t in running}))
-            if told != others:
-                sweep.ws.progress.say(f"waiting for {len(running)} trial{'s' * (len(running) > 1)} of {others}")
-                told = others
-            time.sleep(POLL_S)
-            continue
-        told = ""
-        verdict = _one(sweep, done, wanted)
-        for name in in_a_row:
-            in_a_row[name] = in_a_row[name] + 1 if verdict.get(VERDICT) == name else 0
-        for name, most in ((REFUSED, MOST_REFUSED), (FAILED, MOST_FAILED)):
-            if in_a_row[name] >= most:
-                raise UsageError(f"{most} trials in a row {name}, the last one: {verdict['reason']}. Change --param")
+    with sweep.interrupts.held_back():
+        if not any(key.startswith("features.") for key in sweep.space.domains):
+            _inputs(sweep, sweep.recipe)  # what is wrong with them is no trial's fault
+        in_a_row = {REFUSED: 0, FAILED: 0}
+        told: set[str] = set()
+        while (step := _next_step(sweep)) is not None:
+            if step.others:
+                _wait(sweep, step, told)
+                continue
+            told.clear()
+            attributes = _one(sweep, step)
+            for name, most in ((REFUSED, MOST_REFUSED), (FAILED, MOST_FAILED)):
+                in_a_row[name] = in_a_row[name] + 1 if attributes.get(VERDICT) == name else 0
+                if in_a_row[name] >= most:
+                    reason = attributes["reason"]
+                    raise UsageError(f"{most} trials in a row {name}, the last one: {reason}. Change --param")
 
 
-def take_over(sweep: Sweep) -> None:
+@dataclass(frozen=True)
+class _Step:
+    """What a worker does next: a trial, or wait for those of others; ``done`` and ``wanted`` count complete trials."""
+
+    done: int
+    wanted: int
+    others: tuple[str, ...]
+
+
+def _next_step(sweep: Sweep) -> _Step | None:
+    """None: there are enough trials, or every combination was tried."""
+    with quiet_optuna():
+        take_over(sweep.study)
+    trials = sweep.study.get_trials(deepcopy=False)
+    wanted = int(sweep.study.user_attrs[TRIALS])
+    done, running = _completed(trials), [t for t in trials if t.state == TrialState.RUNNING]
+    waiting = any(t.state == TrialState.WAITING for t in trials)
+    exhausted = not waiting and sweep.space.combinations == len(tried(trials))
+    if done >= wanted:
+        return None
+    if exhausted and not running:
+        sweep.ws.progress.say(f"all {sweep.space.combinations} combinations were tried")
+        return None
+    others = tuple(str(t.user_attrs.get("worker", "another worker")) for t in running)
+    return _Step(done, wanted, others if exhausted or done + len(running) >= wanted else ())
+
+
+def _wait(sweep: Sweep, step: _Step, told: set[str]) -> None:
+    if text := ", ".join(sorted(set(step.others) - told)):
+        sweep.ws.progress.say(f"waiting for {text}")
+        told.update(step.others)
+    with sweep.interrupts.allowed():
+        time.sleep(POLL_S)
+
+
+def take_over(study: Study) -> None:
     """Queue the trials of workers that have ended in the middle again."""
-    optuna.storages.fail_stale_trials(sweep.study)
+    optuna.storages.fail_stale_trials(study)
     now = datetime.now()
-    for trial in sweep.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         begun = trial.datetime_start
         unborn = HOST not in trial.user_attrs and begun is not None and (now - begun).total_seconds() > SETTLE_S
         if unborn or is_gone(trial):
             try:
-                sweep.study.tell(trial.number, state=TrialState.FAIL)
+                study.tell(trial.number, state=TrialState.FAIL)
             except (UpdateFinishedTrialError, ValueError):
                 continue  # another worker was faster
-            again(sweep.study, trial)
+            again(study, trial)
 
 
 def again(study: Study, trial: FrozenTrial, *, blame: bool = True) -> None:
@@ -188,14 +214,14 @@ def _completed(trials: list[FrozenTrial]) -> int:
     )
 
 
-def _one(sweep: Sweep, done: int, wanted: int) -> dict[str, Any]:
+def _one(sweep: Sweep, step: _Step) -> dict[str, Any]:
     """Begin one trial and carry it out; returns its attributes."""
     mine: list[int] = []
     with ExitStack() as held:  # the folder's lock outlives the trial: who finds it free finds the trial ended
 
         def objective(trial: Trial) -> tuple[float, ...]:
             mine.append(trial.number)
-            return _carry_out(sweep, trial, held, done, wanted)
+            return _carry_out(sweep, trial, held, step)
 
         try:
             with quiet_optuna():
@@ -223,21 +249,23 @@ def _ended(study: Study, number: int) -> FrozenTrial:
     return study.get_trials(deepcopy=False)[number]
 
 
-def _carry_out(sweep: Sweep, trial: Trial, held: ExitStack, done: int, wanted: int) -> tuple[float, ...]:
+def _carry_out(sweep: Sweep, trial: Trial, held: ExitStack, step: _Step) -> tuple[float, ...]:
     trial.set_user_attr(HOST, platform.node())
     values = {key: _suggest(trial, key, domain) for key, domain in sweep.space.domains.items()}
-    _claim(sweep, trial, wanted)
+    _claim(sweep, trial, step.wanted)
     name = hashlib.sha256(values_key(values).encode()).hexdigest()[:12]
     ws = Workspace(sweep.ws.path("trials") / name, Brief(sweep.ws.progress))
-    held.enter_context(ws.locked(wait=True))
+    with sweep.interrupts.allowed():
+        held.enter_context(ws.locked(wait=True))
     trial.set_user_attr("worker", f"{platform.node()}:{os.getpid()}")
     trial.set_user_attr(FOLDER, str(ws.folder.resolve()))
-    ws.progress.say(f"trial {trial.number} ({done} of {wanted} complete): {shown(values)}")
+    ws.progress.say(f"trial {trial.number} ({step.done} of {step.wanted} complete): {shown(values)}")
     try:
         recipe = recipe_for(sweep.recipe, values)
         write_text(ws.path(RECIPE_FILE), recipe_toml(recipe, f"Trial {trial.number} of `hil sweep`."))
         link_inputs(_inputs(sweep, recipe), ws)
-        measured = measure_trial(recipe, ws, sweep.place)
+        with sweep.interrupts.allowed():
+            measured = measure_trial(recipe, _watched(sweep, ws, trial, recipe), sweep.place)
     except Refused as error:
         _mark(trial, REFUSED, str(error))
         trial.set_constraint("fits", max(error.over, 1e-9))
@@ -254,9 +282,17 @@ def _carry_out(sweep: Sweep, trial: Trial, held: ExitStack, done: int, wanted: i
 
 def _inputs(sweep: Sweep, recipe: Recipe) -> Inputs:
     """Data and features; the data are those of all workers.  Raises `OtherData`."""
-    inputs = make_inputs(recipe, dataclasses.replace(sweep.ws, progress=Brief(sweep.ws.progress)), sweep.place)
+    with sweep.interrupts.allowed():
+        inputs = make_inputs(recipe, dataclasses.replace(sweep.ws, progress=Brief(sweep.ws.progress)), sweep.place)
     require_data(sweep.study, inputs.ws.folder.name, inputs.data_sha256)
     return inputs
+
+
+def _watched(sweep: Sweep, ws: Workspace, trial: Trial, recipe: Recipe) -> Workspace:
+    """The trial's folder, whose progress may end the trial, if trials are stopped early at all."""
+    if isinstance(sweep.study.pruner, NopPruner):
+        return ws
+    return dataclasses.replace(ws, progress=Watching(ws.progress, ws.folder, trial, recipe, sweep.interrupts))
 
 
 def _mark(trial: Trial, verdict: str, reason: str) -> None:
