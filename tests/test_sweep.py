@@ -282,7 +282,7 @@ def states(study: optuna.Study) -> list[str]:
 
 def test_a_silent_worker_of_another_machine_is_given_up(study, tmp_path):
     """Its trial is queued with the same values once it has been silent for too long, not before."""
-    trial = begun(study, host="elsewhere", folder=str(tmp_path))
+    trial = begun(study, worker="elsewhere:1", folder=str(tmp_path))
     study._storage.record_heartbeat(trial._trial_id)
     take_over(study)
     assert states(study) == ["RUNNING"]
@@ -300,8 +300,8 @@ def test_a_worker_of_this_machine_is_seen_to_be_gone_by_its_lock(study, tmp_path
     ws = Workspace(tmp_path / "trial", Quiet())
     with ws.locked():
         ws.path("kept").touch()
-        begun(study, host=platform.node(), folder=str(ws.folder))
-        begun(study, host="elsewhere", folder=str(ws.folder))
+        begun(study, worker=f"{platform.node()}:1", folder=str(ws.folder))
+        begun(study, worker="elsewhere:1", folder=str(ws.folder))
         take_over(study)
         assert states(study) == ["RUNNING", "RUNNING"]
     take_over(study)
@@ -311,14 +311,14 @@ def test_a_worker_of_this_machine_is_seen_to_be_gone_by_its_lock(study, tmp_path
 def test_a_trial_that_ends_its_workers_is_given_up(study, tmp_path):
     """After the third, with the reason; Ctrl-C is nobody's fault."""
     (tmp_path / "gone").mkdir()
-    begun(study, host=platform.node(), folder=str(tmp_path / "gone"))
+    begun(study, worker=f"{platform.node()}:1", folder=str(tmp_path / "gone"))
     for i in range(ATTEMPTS):
         take_over(study)
         if i == 0:
             again(study, study.get_trials()[study.ask().number], blame=False)
         if i < ATTEMPTS - 1:
             trial = study.ask()
-            trial.set_user_attr("host", platform.node())
+            trial.set_user_attr("worker", f"{platform.node()}:1")
             trial.set_user_attr("folder", str(tmp_path / "gone"))
     last = study.get_trials()[-1]
     assert (last.state.name, last.user_attrs["verdict"]) == ("FAIL", "failed")

@@ -37,8 +37,10 @@ OPENINGS = 10
 """Attempts to open a storage that another worker is just making."""
 SQLITE_WAIT_S = 60.0
 REFUSED = "refused"
-HOST, FOLDER, RETRY_OF, ATTEMPT = "host", "folder", "retry_of", "attempt"
-"""Of a trial: where its worker runs, where it works, what it repeats, and for how many times."""
+WORKER, FOLDER, MEASURED = "worker", "folder", "measured"
+"""Of a trial: its worker's machine and process, where that works, what it has measured."""
+RETRY_OF, ATTEMPT = "retry_of", "attempt"
+"""Of a trial that was queued again: what it repeats, and for how many times."""
 
 _NAMES = {
     "recipe": "the recipe's",
@@ -286,7 +288,7 @@ def outcome_of(study: Study, settings: Settings, model: str) -> SweepOutcome:
     """Everything that is known about a study now."""
     trials = study.get_trials(deepcopy=False)
     rows = tuple(row for row in map(_row, trials) if row is not None)
-    steps = {int(trial.user_attrs["steps"]) for trial in trials if "steps" in trial.user_attrs}
+    steps = {int(trial.user_attrs[MEASURED]["steps"]) for trial in trials if MEASURED in trial.user_attrs}
     return SweepOutcome(
         study=study.study_name,
         model=model,
@@ -307,6 +309,7 @@ def outcome_of(study: Study, settings: Settings, model: str) -> SweepOutcome:
 
 def _row(trial: FrozenTrial) -> Row | None:
     attrs = trial.user_attrs
+    measured = attrs.get(MEASURED, {})
     verdict = _verdict(trial)
     if verdict is None:
         return None
@@ -314,16 +317,16 @@ def _row(trial: FrozenTrial) -> Row | None:
         number=trial.number,
         verdict=verdict,
         values=dict(trial.params),
-        accuracy=attrs.get("accuracy"),
-        cycles=attrs.get("cycles"),
-        flash=attrs.get("flash"),
-        ram=attrs.get("ram"),
+        accuracy=measured.get("accuracy"),
+        cycles=measured.get("cycles"),
+        flash=measured.get("flash"),
+        ram=measured.get("ram"),
         reason=attrs.get("reason", ""),
-        worker=attrs.get("worker", ""),
+        worker=attrs.get(WORKER, ""),
         folder=attrs.get(FOLDER, ""),
         seconds=trial.duration.total_seconds() if trial.duration else None,
         retry_of=attrs.get(RETRY_OF),
-        artefact_sha256=attrs.get("artefact", ""),
+        artefact_sha256=measured.get("artefact", ""),
     )
 
 
@@ -346,7 +349,7 @@ def is_gone(trial: FrozenTrial) -> bool:
     they have been silent for long enough (`open_storage`).
     """
     attrs = trial.user_attrs
-    if attrs.get(HOST) != platform.node():
+    if attrs.get(WORKER, "").rpartition(":")[0] != platform.node():
         return False
     folder = attrs.get(FOLDER)
     return folder is not None and Path(folder).is_dir() and not is_locked(Path(folder))

@@ -35,10 +35,11 @@ from hil.experiment.sweep.space import Choices, Range, Raw, Space, recipe_for, s
 from hil.experiment.sweep.study import (
     ATTEMPT,
     FOLDER,
-    HOST,
+    MEASURED,
     REFUSED,
     RETRY_OF,
     TRIALS,
+    WORKER,
     OtherData,
     is_gone,
     quiet_optuna,
@@ -157,7 +158,7 @@ def _next_step(sweep: Sweep) -> _Step | None:
     if exhausted and not running:
         sweep.ws.progress.say(f"all {sweep.space.combinations} combinations were tried")
         return None
-    others = tuple(str(t.user_attrs.get("worker", "another worker")) for t in running)
+    others = tuple(str(t.user_attrs.get(WORKER, "another worker")) for t in running)
     return _Step(done, wanted, others if exhausted or done + len(running) >= wanted else ())
 
 
@@ -175,7 +176,7 @@ def take_over(study: Study) -> None:
     now = datetime.now()
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         begun = trial.datetime_start
-        unborn = HOST not in trial.user_attrs and begun is not None and (now - begun).total_seconds() > SETTLE_S
+        unborn = WORKER not in trial.user_attrs and begun is not None and (now - begun).total_seconds() > SETTLE_S
         if unborn or is_gone(trial):
             try:
                 study.tell(trial.number, state=TrialState.FAIL)
@@ -250,14 +251,13 @@ def _ended(study: Study, number: int) -> FrozenTrial:
 
 
 def _carry_out(sweep: Sweep, trial: Trial, held: ExitStack, step: _Step) -> tuple[float, ...]:
-    trial.set_user_attr(HOST, platform.node())
+    trial.set_user_attr(WORKER, f"{platform.node()}:{os.getpid()}")
     values = {key: _suggest(trial, key, domain) for key, domain in sweep.space.domains.items()}
     _claim(sweep, trial, step.wanted)
     name = hashlib.sha256(values_key(values).encode()).hexdigest()[:12]
     ws = Workspace(sweep.ws.path("trials") / name, Brief(sweep.ws.progress))
     with sweep.interrupts.allowed():
         held.enter_context(ws.locked(wait=True))
-    trial.set_user_attr("worker", f"{platform.node()}:{os.getpid()}")
     trial.set_user_attr(FOLDER, str(ws.folder.resolve()))
     ws.progress.say(f"trial {trial.number} ({step.done} of {step.wanted} complete): {shown(values)}")
     try:
@@ -309,8 +309,7 @@ def _tell(sweep: Sweep, trial: Trial, measured: Measured) -> tuple[float, ...]:
         "ram": measured.ram_bytes,
     }
     facts = {"stack": measured.stack_bytes, "steps": measured.steps, "artefact": measured.artefact_sha256}
-    for name, value in {**found, **facts}.items():
-        trial.set_user_attr(name, value)
+    trial.set_user_attr(MEASURED, {**found, **facts})
     trial.set_constraint("fits", 0.0)
     sweep.ws.progress.say(
         f"trial {trial.number}: {measured.accuracy:.2%} of the validation set, {measured.cycles:,.0f} cycles a clip "
