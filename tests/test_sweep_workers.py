@@ -74,7 +74,9 @@ def start(number, *arguments):
 
 def until(number, times):
     log = Path(f"worker-{number}.log")
+    deadline = time.monotonic() + 120
     while not log.exists() or log.read_text().count("measuring") < times:
+        assert time.monotonic() < deadline
         time.sleep(0.02)
 
 pids = [start(0, "--param", "dense=4..400", "--param", "hidden=8..60", "--trials", "12")]

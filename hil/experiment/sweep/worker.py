@@ -25,7 +25,7 @@ from optuna.pruners import NopPruner
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from hil.errors import HilError, RigError, ToolError, UsageError
+from hil.errors import RigError, ToolError, UsageError
 from hil.experiment.progress import Progress, Update
 from hil.experiment.recipe_file import recipe_toml
 from hil.experiment.sweep.early import Watching
@@ -218,11 +218,16 @@ def _completed(trials: list[FrozenTrial]) -> int:
 def _one(sweep: Sweep, step: _Step) -> dict[str, Any]:
     """Begin one trial and carry it out; returns its attributes."""
     mine: list[int] = []
+    own: list[BaseException] = []
     with ExitStack() as held:  # the folder's lock outlives the trial: who finds it free finds the trial ended
 
         def objective(trial: Trial) -> tuple[float, ...]:
             mine.append(trial.number)
-            return _carry_out(sweep, trial, held, step)
+            try:
+                return _carry_out(sweep, trial, held, step)
+            except BaseException as error:
+                own.append(error)
+                raise
 
         try:
             with quiet_optuna():
@@ -231,10 +236,11 @@ def _one(sweep: Sweep, step: _Step) -> dict[str, Any]:
             if not mine:
                 raise
             ended = _ended(sweep.study, mine[0])
-            if isinstance(error, (UpdateFinishedTrialError, ValueError)) and not isinstance(error, HilError):
-                if ended.state != TrialState.FAIL:
-                    raise
-                sweep.ws.progress.say(f"trial {ended.number}: given up as lost by another worker, who repeats it")
+            told_by_another = isinstance(error, ValueError) and error not in own  # Optuna's, of a finished trial
+            if told_by_another or isinstance(error, UpdateFinishedTrialError):
+                lost = ended.state == TrialState.FAIL
+                how = "given up as lost by another worker, who repeats it" if lost else "done by another worker"
+                sweep.ws.progress.say(f"trial {ended.number}: {how}")
                 return {}
             if ended.state == TrialState.FAIL:
                 blame = isinstance(error, Exception) and not isinstance(error, (RigError, OtherData))
@@ -258,6 +264,8 @@ def _carry_out(sweep: Sweep, trial: Trial, held: ExitStack, step: _Step) -> tupl
     ws = Workspace(sweep.ws.path("trials") / name, Brief(sweep.ws.progress))
     with sweep.interrupts.allowed():
         held.enter_context(ws.locked(wait=True))
+    if sweep.study.get_trials(deepcopy=False)[trial.number].state.is_finished():
+        raise _Withdrawn  # SQLite may give a queued trial to two workers at once; the other one has done it
     trial.set_user_attr(FOLDER, str(ws.folder.resolve()))
     ws.progress.say(f"trial {trial.number} ({step.done} of {step.wanted} complete): {shown(values)}")
     try:
