@@ -17,17 +17,18 @@ from conftest import make_artefact
 from safetensors.numpy import save_file
 from test_experiment_run import features_for
 
-from hil.errors import UsageError
+from hil.errors import PortLost, UsageError
 from hil.experiment.progress import Quiet
 from hil.experiment.recipe_file import recipe_toml
+from hil.experiment.sweep import worker
 from hil.experiment.sweep.early import Watching, make_pruner
 from hil.experiment.sweep.interrupts import Interrupts
 from hil.experiment.sweep.objects import ObjectFiles
 from hil.experiment.sweep.outcome import Row, SweepOutcome, front, parse_objectives
 from hil.experiment.sweep.sampler import SAMPLERS, DistinctSampler, values_key
 from hil.experiment.sweep.space import Choices, Range, flat, make_space, recipe_for, shown
-from hil.experiment.sweep.study import Settings, open_storage, quiet_optuna, require_equal
-from hil.experiment.sweep.trial import random_artefact
+from hil.experiment.sweep.study import OtherData, Settings, open_storage, quiet_optuna, require_data, require_equal
+from hil.experiment.sweep.trial import Measured, random_artefact
 from hil.experiment.sweep.worker import ATTEMPTS, again, take_over
 from hil.experiment.workspace import Workspace
 from hil.layer_build import LayerBuild
@@ -395,3 +396,70 @@ def test_ctrl_c_waits_while_the_storage_is_used():
     finally:
         signal.signal(signal.SIGINT, before)
     assert seen == ["work", "report", "storage"]
+
+
+@pytest.fixture
+def sweep(study, tmp_path, monkeypatch):
+    """A worker's, in this process; what it would train is for a test to say."""
+    space = make_space(RECIPE, ["dense=4..99"])
+    study.sampler = DistinctSampler("random", 1, space)
+    study.set_user_attr("trials", 2)
+    monkeypatch.setattr(worker, "_inputs", lambda sweep, recipe: None)
+    monkeypatch.setattr(worker, "link_inputs", lambda inputs, ws: None)
+    return worker.Sweep(study, RECIPE, space, ("accuracy", "cycles"), Workspace(tmp_path / "s", Quiet()), None)
+
+
+def test_a_trial_that_another_worker_has_done_meanwhile_is_left_to_it(sweep, monkeypatch):
+    """Its result stays; the worker goes on with the next."""
+    measured = Measured(0.5, 10, 9, 1, 1, 1, "cycle-model", "emulator", "0" * 64, 4)
+
+    def measure(recipe, ws, place):
+        if len(sweep.study.trials) == 1:
+            sweep.study.tell(0, (0.25, 5.0))
+        return measured
+
+    monkeypatch.setattr(worker, "measure_trial", measure)
+    worker.work(sweep)
+    assert [trial.values for trial in sweep.study.trials] == [[0.25, 5.0], [0.5, 10.0]]
+    assert "trial 0: done by another worker" in sweep.ws.progress.said
+
+
+@pytest.mark.parametrize(
+    ("error", "after", "attempt"),
+    [
+        (ValueError("a bug"), ["FAIL", "WAITING"], 2),
+        (KeyboardInterrupt(), ["FAIL", "WAITING"], 1),
+        (SystemExit(143), ["FAIL", "WAITING"], 1),
+        (PortLost("metro", "gone"), ["FAIL", "WAITING"], 1),
+    ],
+)
+def test_what_ends_a_worker_queues_its_trial_again(sweep, monkeypatch, error, after, attempt):
+    """And is not swallowed; the trial itself is suspected only where it may be the cause."""
+
+    def measure(recipe, ws, place):
+        raise error
+
+    monkeypatch.setattr(worker, "measure_trial", measure)
+    with pytest.raises(type(error)):
+        worker.work(sweep)
+    assert states(sweep.study) == after
+    assert sweep.study.trials[1].user_attrs["attempt"] == attempt
+
+
+def test_values_that_cannot_be_trained_fail_with_their_reason_and_five_in_a_row_end_the_sweep(sweep, monkeypatch):
+    def measure(recipe, ws, place):
+        raise UsageError("the loss is nan: lower the learning rate")
+
+    monkeypatch.setattr(worker, "measure_trial", measure)
+    with pytest.raises(UsageError, match="5 trials in a row failed, the last one: the loss is nan"):
+        worker.work(sweep)
+    assert states(sweep.study) == ["FAIL"] * 5
+    assert {trial.user_attrs["verdict"] for trial in sweep.study.trials} == {"failed"}
+
+
+def test_other_data_are_refused(study):
+    """The first worker's hash counts."""
+    require_data(study, "abc", "1" * 64)
+    require_data(study, "abc", "1" * 64)
+    with pytest.raises(OtherData, match=r"111111111111\.\.\. there, 222222222222\.\.\. here"):
+        require_data(study, "abc", "2" * 64)
