@@ -35,7 +35,7 @@ import importlib, pkgutil, hil
 names = [m.name for m in pkgutil.walk_packages(hil.__path__, "hil.", onerror=lambda name: None)]
 # training; what pyOCD itself loads; a program; no Python module; Optuna's importers
 skipped = ("hil.cells", "hil.train", "hil.probe.plugin", "hil.cli.__main__", "hil.emulator._core")
-skipped += tuple(f"hil.experiment.sweep.{name}" for name in ("begin", "sampler", "study", "worker"))
+skipped += tuple(f"hil.experiment.sweep.{name}" for name in ("begin", "early", "sampler", "study", "worker"))
 bench = [n for n in names if not n.startswith(skipped)]
 for name in bench:
     importlib.import_module(name)
