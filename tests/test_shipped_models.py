@@ -12,7 +12,7 @@ from hil.chips import chip
 from hil.codegen import emit_c
 from hil.experiment.compare import compare
 from hil.experiment.device_stages import chip_for
-from hil.experiment.outcome import QUANTIZED, REFERENCE, Outcome, outcome_from_json
+from hil.experiment.outcome import REFERENCE, Outcome, outcome_from_json
 from hil.experiment.shipped import VECTORS, load_vectors
 from hil.firmware import compile_firmware, find_compiler
 from hil.pytest_plugin.bench import BenchRig
@@ -72,10 +72,10 @@ def test_what_is_shipped_is_small_and_belongs_to_the_recipe(folder: Path) -> Non
     recipe = load_recipe(folder)
     assert tuple(layer.units for layer in artefact.recurrent) == recipe.cell.hidden
     outcome = outcome_of(folder)
-    assert outcome.epochs[QUANTIZED] == recipe.train.epochs + recipe.quantize.epochs
+    assert outcome.epochs[outcome.quantized] == recipe.train.epochs + recipe.quantize.epochs
     assert artefact.provenance["recipe_sha256"] == outcome.hashes["recipe"]
     assert artefact.sha256() in {run.artefact_sha256 for run in outcome.runs if run.seed == recipe.train.seed}
-    assert artefact.parameter_bytes == outcome.parameter_bytes[QUANTIZED]
+    assert artefact.parameter_bytes == outcome.parameter_bytes[outcome.quantized]
 
 
 @named(RESULTS)
@@ -98,7 +98,7 @@ def test_every_device_run_was_bit_exact(folder: Path) -> None:
 def test_parameters_are_ten_times_fewer(folder: Path) -> None:
     """Bytes of the float GRU's parameters over the quantized eGRU's."""
     outcome = outcome_of(folder)
-    assert outcome.parameter_bytes[REFERENCE] >= 10 * outcome.parameter_bytes[QUANTIZED]
+    assert outcome.parameter_bytes[REFERENCE] >= 10 * outcome.parameter_bytes[outcome.quantized]
 
 
 @named(RESULTS)
@@ -107,10 +107,10 @@ def test_models_are_good_and_not_only_equal(folder: Path) -> None:
     outcome = outcome_of(folder)
     accuracy, difference, seeds = PROMISES[folder.name]
     assert outcome.accuracy(REFERENCE) >= FLOORS[folder.name]
-    assert outcome.accuracy(QUANTIZED) >= accuracy
-    paired = next(d for d in outcome.differences if d.model == QUANTIZED)
+    assert outcome.accuracy(outcome.quantized) >= accuracy
+    paired = next(d for d in outcome.differences if d.model == outcome.quantized)
     assert paired.mean >= difference
-    assert paired.mean == pytest.approx(outcome.accuracy(QUANTIZED) - outcome.accuracy(REFERENCE), abs=1e-9)
+    assert paired.mean == pytest.approx(outcome.accuracy(outcome.quantized) - outcome.accuracy(REFERENCE), abs=1e-9)
     assert len(outcome.seeds) >= seeds
     assert len(outcome.runs) == len(outcome.seeds) * len(outcome.folds)
     assert len(outcome.folds) == {"speech-commands": 1, "fsdd-digits": 6, "esc10": 5}[folder.name]

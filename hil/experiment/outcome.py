@@ -12,7 +12,7 @@ from hil.config import from_table
 from hil.errors import UsageError
 from hil.trace import Tier
 
-REFERENCE, QUANTIZED = "float GRU", "quantized eGRU"
+REFERENCE = "float GRU"
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class RunScore:
         seed: Of training.
         clips: Test clips.
         accuracy: By model, 0..1, on the same clips.
-        artefact_sha256: Of the quantized eGRU.
+        artefact_sha256: Of the quantized model.
         device_clips: Sequences that were run on the rig.
         device_steps, device_steps_exact: Time steps compared with the twin, and those equal in every bit.
         device_outputs_exact: Sequences whose outputs are equal.
@@ -119,9 +119,14 @@ class Outcome:
         return tuple(mean(run.accuracy[model] for run in self.runs if run.seed == seed) for seed in self.seeds)
 
     @property
+    def quantized(self) -> str:
+        """The model that is the artefact: the last one."""
+        return self.models[-1]
+
+    @property
     def ratio(self) -> float:
-        """Bytes of the float GRU's parameters over the quantized eGRU's."""
-        return self.parameter_bytes[REFERENCE] / self.parameter_bytes[QUANTIZED]
+        """Bytes of the float GRU's parameters over the quantized model's."""
+        return self.parameter_bytes[REFERENCE] / self.parameter_bytes[self.quantized]
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), indent=1) + "\n"

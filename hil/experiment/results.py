@@ -22,7 +22,7 @@ from hil.experiment.baseline import GRU8, make_gru8
 from hil.experiment.device_stages import RigName, make_firmware, opened_rig
 from hil.experiment.feature_file import Features, load_features
 from hil.experiment.hashes import code_sha256, commit, version
-from hil.experiment.outcome import QUANTIZED, REFERENCE, Difference, Outcome, RunScore
+from hil.experiment.outcome import REFERENCE, Difference, Outcome, RunScore
 from hil.experiment.paired import difference_of
 from hil.experiment.result import Result, result_from_json
 from hil.experiment.run import GRU8_TITLE, Background, run_on_rig
@@ -44,7 +44,7 @@ from hil.experiment.stages import (
 from hil.experiment.workspace import Workspace, link_file, write_text
 from hil.features import FeatureSet
 from hil.fixed import Q15_ONE
-from hil.float_model import load_float_model
+from hil.float_model import CELL_NAMES, load_float_model
 from hil.quant import run_twin_batch
 from hil.recipe import Recipe
 from hil.trace import Tier
@@ -52,7 +52,6 @@ from hil.trace import Tier
 DEVICE = "device.json"
 WHOLE = "all"
 """Folder of the only fold of a source without folds."""
-FLOAT_EGRU_TITLE = "float eGRU"
 Logits = npt.NDArray[np.float64]
 
 
@@ -194,7 +193,7 @@ def _run(recipe: Recipe, folder: Workspace, fold: str, seed: int, bench: Bench, 
         make_models(recipe, ws, quantized=True, jobs=jobs)
         make_gru8(recipe, ws)
         features = load_features(ws.path(FEATURES))
-        logits = _logits(ws, features.test)
+        logits = _logits(recipe, ws, features.test)
         device = on_rig(recipe, ws, features, bench) if bench.clips else None
     voted = recipe.data.hop_seconds > 0
     right = {model: right_clips(features.test, values, voted) for model, values in logits.items()}
@@ -210,17 +209,25 @@ def _run(recipe: Recipe, folder: Workspace, fold: str, seed: int, bench: Bench, 
         device_steps_exact=device.steps_exact if device else 0,
         device_outputs_exact=device.outputs_exact if device else 0,
     )
+    real, quantized = _titles(recipe)
     sizes = {
         REFERENCE: load_float_model(ws.path(FLOAT_GRU)).parameter_bytes,
         GRU8_TITLE: load_artefact(ws.path(GRU8)).parameter_bytes,
-        FLOAT_EGRU_TITLE: load_float_model(ws.path(FLOAT_EGRU)).parameter_bytes,
-        QUANTIZED: artefact.parameter_bytes,
+        real: load_float_model(ws.path(FLOAT_EGRU)).parameter_bytes,
+        quantized: artefact.parameter_bytes,
     }
     return _Run(score, right, sizes, device.rig if device else "", device.tier if device else Tier.HOST)
 
 
-def _logits(ws: Workspace, test: FeatureSet) -> dict[str, Logits]:
+def _titles(recipe: Recipe) -> tuple[str, str]:
+    """Of the recipe's cell in floats, and in integers."""
+    cell = CELL_NAMES[recipe.cell.kind]
+    return f"float {cell}", f"quantized {cell}"
+
+
+def _logits(recipe: Recipe, ws: Workspace, test: FeatureSet) -> dict[str, Logits]:
     """Of each model on the test set, [N, O]; those of the int8 GRU and the quantized eGRU come from their twins."""
+    real, quantized = _titles(recipe)
     seen = np.load(ws.path(logits_file(QUANTIZED_MODEL)), allow_pickle=False)
     twin = run_twin_batch(load_artefact(ws.path(ARTEFACT)), test.x, test.lengths) / Q15_ONE
     if not np.array_equal(seen, twin):
@@ -228,8 +235,8 @@ def _logits(ws: Workspace, test: FeatureSet) -> dict[str, Logits]:
     return {
         REFERENCE: np.load(ws.path(logits_file(FLOAT_GRU)), allow_pickle=False),
         GRU8_TITLE: run_twin_batch(load_artefact(ws.path(GRU8)), test.x, test.lengths) / Q15_ONE,
-        FLOAT_EGRU_TITLE: np.load(ws.path(logits_file(FLOAT_EGRU)), allow_pickle=False),
-        QUANTIZED: twin,
+        real: np.load(ws.path(logits_file(FLOAT_EGRU)), allow_pickle=False),
+        quantized: twin,
     }
 
 
@@ -295,6 +302,7 @@ def _outcome(
 ) -> Outcome:
     first = runs[0][0]
     total = recipe.train.epochs + recipe.quantize.epochs
+    real, quantized = _titles(recipe)
     return Outcome(
         model=recipe.name,
         command=command,
@@ -304,7 +312,7 @@ def _outcome(
         runs=tuple(run.score for fold in runs for run in fold),
         differences=tuple(_difference(model, runs) for model in first.right if model != REFERENCE),
         parameter_bytes=first.bytes,
-        epochs={REFERENCE: total, GRU8_TITLE: total, FLOAT_EGRU_TITLE: recipe.train.epochs, QUANTIZED: total},
+        epochs={REFERENCE: total, GRU8_TITLE: total, real: recipe.train.epochs, quantized: total},
         rig=first.rig,
         tier=first.tier,
         hashes=hashes,

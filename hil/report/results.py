@@ -10,11 +10,12 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from hil.experiment.outcome import QUANTIZED, REFERENCE, Difference, Outcome
-from hil.report.plots import BLUE, GREEN, ORANGE, PURPLE, RED
+from hil.experiment.outcome import REFERENCE, Difference, Outcome
+from hil.report.plots import BLUE, ORANGE, PURPLE, RED
 
 BEGIN, END = "<!-- results: made by `hil results`, do not edit -->", "<!-- end of results -->"
-_COLOURS = {REFERENCE: PURPLE, "int8 GRU": RED, "float eGRU": ORANGE, QUANTIZED: BLUE}
+_COLOURS = (PURPLE, RED, ORANGE, BLUE)
+"""Float GRU, int8 GRU, the recipe's cell in floats and in integers."""
 
 
 def print_outcome(outcome: Outcome, console: Console) -> None:
@@ -55,7 +56,7 @@ def plot_svg(outcome: Outcome) -> str:
     axes = figure.add_subplot()
     models = outcome.models
     for j, model in enumerate(models):
-        colour = _COLOURS.get(model, GREEN)
+        colour = _COLOURS[j % len(_COLOURS)]
         for i, fold in enumerate(outcome.folds):
             x = i + (j - (len(models) - 1) / 2) * 0.8 / len(models)
             values = [100 * run.accuracy[model] for run in outcome.runs if run.fold == fold]
@@ -117,15 +118,14 @@ def _lines(outcome: Outcome) -> Iterator[str]:
     epochs = ", ".join(f"{model} {count}" for model, count in outcome.epochs.items())
     yield f"Epochs in all stages together: {epochs}."
     sizes = ", ".join(f"{model} {size:,}" for model, size in outcome.parameter_bytes.items())
-    yield f"Parameter bytes: {sizes}; the quantized eGRU's are {outcome.ratio:.1f} times fewer than the float GRU's."
+    yield f"Parameter bytes: {sizes}; the {outcome.quantized}'s are {outcome.ratio:.1f} times fewer than the float GRU's."
     yield from _device_lines(outcome)
     yield from outcome.notes
 
 
 def _device_lines(outcome: Outcome) -> Iterator[str]:
-    yield (
-        "The quantized eGRU's outputs are those of its integer twin, equal to the last bit to the network in training."
-    )
+    of = outcome.quantized
+    yield f"The {of}'s outputs are those of its integer twin, equal to the last bit to the network in training."
     checked = [run for run in outcome.runs if run.device_clips]
     if not checked:
         return
