@@ -118,7 +118,8 @@ def _lines(outcome: Outcome) -> Iterator[str]:
     epochs = ", ".join(f"{model} {count}" for model, count in outcome.epochs.items())
     yield f"Epochs in all stages together: {epochs}."
     sizes = ", ".join(f"{model} {size:,}" for model, size in outcome.parameter_bytes.items())
-    yield f"Parameter bytes: {sizes}; the {outcome.quantized}'s are {outcome.ratio:.1f} times fewer than the float GRU's."
+    fewer = f"the {outcome.quantized}'s are {outcome.ratio:.1f} times fewer than the float GRU's"
+    yield f"Parameter bytes: {sizes}; {fewer}."
     yield from _device_lines(outcome)
     yield from outcome.notes
 
