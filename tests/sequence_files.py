@@ -29,7 +29,7 @@ def make_uea(root: Path, problem: str = "JapaneseVowels", train: int = 6, test: 
 
 
 def make_mnist(root: Path, train: int = 12, test: int = 4) -> Path:
-    """``root/mnist/mnist.npz``: so many pictures of each digit, a bright bar whose place and slope say which."""
+    """``root/mnist/mnist.npz``: so many pictures of each digit, a bright bar whose place and length say which."""
     rng = np.random.default_rng(6)
     arrays = {}
     for part, count in (("train", train), ("test", test)):
@@ -37,8 +37,9 @@ def make_mnist(root: Path, train: int = 12, test: int = 4) -> Path:
         x = rng.integers(0, 20, (len(y), SIDE, SIDE))
         for picture, digit in zip(x, y, strict=True):
             row, step = 3 + 5 * (digit % 5) + int(rng.integers(0, 2)), digit // 5
-            for column in range(4, 24):
-                picture[min(SIDE - 1, row + step * (column - 4) // 4), column] += 220
+            for column in range(4, 8 + 2 * digit):
+                top = row + step * (column - 4) // 4
+                picture[top : top + 4, column] += 220
         arrays |= {f"x_{part}": x.astype(np.uint8), f"y_{part}": y}
     folder = root / "mnist"
     folder.mkdir(parents=True)
