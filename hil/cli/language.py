@@ -52,7 +52,7 @@ def grid(model: str, out: Path | None, force: bool, rows: tuple[str, ...], seeds
     Train each row of the grid, branch off every share of zeros, and score validation and test text.
 
     Rows are an LSTM and an EGRU for each target of activity. After Ctrl-C the same command goes on after the last
-    epoch, and ends with the bits it would have ended with; --force begins anew.
+    pass, and ends with the bits it would have ended with; --force begins anew.
     """
     from hil.cli.progress import make_progress
     from hil.experiment.language import choose_rows, make_rows, read_grid, rows_of

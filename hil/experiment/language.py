@@ -51,7 +51,7 @@ def choose_rows(recipe: LanguageRecipe, asked: Sequence[str]) -> tuple[str, ...]
 
 def make_rows(recipe: LanguageRecipe, ws: Workspace, rows: Sequence[str], seeds: Sequence[int]) -> None:
     """
-    Train, prune and score; what is finished is not done again, what is interrupted goes on after its last epoch.
+    Train, prune and score; what is finished is not done again, what is interrupted goes on after its last pass.
 
     Args:
         recipe: Of the model.

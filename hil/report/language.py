@@ -29,7 +29,7 @@ def print_grid(grid: Grid, console: Console) -> None:
             title=title, title_justify="left", box=None, padding=(0, 1), pad_edge=False, collapse_padding=True
         )
         for i, heading in enumerate(head):
-            table.add_column(heading, justify="right" if i else "left")
+            table.add_column("\n".join(heading.split()), justify="right" if i else "left")
         for row in body:
             table.add_row(*row)
         console.print(table)
