@@ -16,7 +16,7 @@ from conftest import make_artefact, make_rows
 from safetensors.numpy import load, save
 from test_experiment_run import features_for
 
-from hil.artefact import EmbeddedGruLayer
+from hil.artefact import FORMAT_VERSION, EmbeddedGruLayer
 from hil.cli import EXIT_BUG, EXIT_DEVICE, EXIT_RIG, EXIT_TOOL, EXIT_USAGE, exit_code, run
 from hil.cli.commands import hil
 from hil.errors import DeviceError, HilError, PortLost, ToolError, UsageError, WrongFirmware
@@ -221,7 +221,7 @@ def corrupt(data: bytes) -> bytes:
 def newer(data: bytes) -> bytes:
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     manifest = json.loads(header["__metadata__"]["manifest"])
-    return save(load(data), metadata={"manifest": json.dumps({**manifest, "version": manifest["version"] + 2})})
+    return save(load(data), metadata={"manifest": json.dumps({**manifest, "version": FORMAT_VERSION + 1})})
 
 
 @pytest.mark.parametrize("command", ["build", "flash", "run"])
@@ -231,7 +231,7 @@ def newer(data: bytes) -> bytes:
         (corrupt, "corrupt"),
         (lambda data: data[:100], "corrupt"),
         (lambda data: b"", "corrupt"),
-        (newer, "format version 3, this program reads up to 2: install a newer hil"),
+        (newer, f"format version {FORMAT_VERSION + 1}, this program reads up to {FORMAT_VERSION}: install a newer hil"),
     ],
 )
 def test_an_artefact_that_cannot_be_used_is_refused(
