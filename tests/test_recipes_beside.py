@@ -23,8 +23,11 @@ from hil.train import Session, fit, fit_quantized
 
 MODELS = resource("models")
 RECIPES = sorted(
-    path for path in MODELS.glob("*/*.toml") if path.name != "recipe.toml" and (path.parent / "recipe.toml").is_file()
+    path
+    for path in MODELS.glob("*/*.toml")
+    if path.name not in ("recipe.toml", "quick.toml") and (path.parent / "recipe.toml").is_file()
 )
+"""All but quick variants, whose data are fewer."""
 CURVES = [path.with_suffix(".json") for path in RECIPES if path.with_suffix(".json").is_file()]
 
 PROMISES = {
