@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 
 import pytest
 from elftools.elf.elffile import ELFFile
@@ -161,6 +160,6 @@ def test_command(tmp_path, capsys):
     text = capsys.readouterr().out
     assert "0 of 1 effects differ; the model is right in every cycle" in text
     assert "pop_pc" in text
-    assert re.search(r"pop_pc │ +(10\.9|11\.0)\d │", text), "11 cycles; its line fills move with what is linked before"
+    assert "11.00" in text
     assert (tmp_path / "out" / CALIBRATION).is_file()
     assert run(["calibrate", "--effect", "nothing"]) == EXIT_USAGE

@@ -210,11 +210,12 @@ void run_bench(struct session *session)
     uint8_t *body = answers_frame(&session->answers, LINK_BENCHED, LINK_BENCHED_BYTES + 4u * repeats);
     uint32_t interrupts = 0;
     for (uint32_t i = 0; i < repeats; i++) {
+        void (*const run)(void) = kernel->run; /* read outside the window: its place in flash is no part of it */
         uint16_t taken;
 
         kernel->prepare();
         port_window_open();
-        kernel->run();
+        run();
         link_put_u32(body + LINK_BENCHED_CYCLES_AT + 4u * i, port_window_close(&taken));
         interrupts += taken;
     }
