@@ -81,7 +81,7 @@ def test_generated_c_is_equal_to_the_twin(tmp_path, events, kernel):
 
 def test_the_chip_is_equal_and_visits_only_changes(tmp_path):
     """An event eGRU by `deltas`: states and outputs, sequence after sequence; few changes cost fewer cycles."""
-    artefact = held(random_artefact(7, (16, 8), inputs=24, dense=(6, 4), events=True))
+    artefact = held(random_artefact(7, (16, 8), inputs=40, dense=(6, 4), events=True))
     file = load_rig_file("emulator")
     cycles = {}
     for kernel in ("events", "deltas"):
@@ -95,13 +95,13 @@ def test_the_chip_is_equal_and_visits_only_changes(tmp_path):
             device = rig.open()
             device.hello(expected_artefact_hash=artefact.sha256())
             for seed in (8, 9):
-                x = walk(seed, (10, 24))
+                x = walk(seed, (10, 40))
                 got, expected = device.run_sequence(x), run_twin(artefact, x)
                 np.testing.assert_array_equal(got.states_q15, expected.states_q15)
                 np.testing.assert_array_equal(got.logits, expected.logits)
-            quiet = device.run_sequence(np.full((10, 24), 20000, np.int16))
+            quiet = device.run_sequence(np.full((10, 40), 20000, np.int16))
             cycles[kernel] = int(np.median(quiet.cycles[1:]))
-    assert cycles["deltas"] < 0.85 * cycles["events"]
+    assert cycles["deltas"] < 0.8 * cycles["events"]
 
 
 def test_a_stream_runs_on_with_what_was_taken():
