@@ -1,5 +1,3 @@
-import os
-
 import numpy as np
 import pytest
 
@@ -13,13 +11,9 @@ FIRST = ("cli_demo", "sweep_workers", "docs", "pytest_plugin", "tune", "results"
 
 
 def pytest_collection_modifyitems(items):
-    """Long files first; ``long`` tests only where continuous integration has the time."""
+    """Long files first."""
     order = {f"test_{name}": i for i, name in enumerate(FIRST)}
     items.sort(key=lambda item: order.get(item.path.stem, len(FIRST)))
-    if not {"HIL_ALL", "HIL_DATA"} & os.environ.keys():
-        for item in items:
-            if item.get_closest_marker("long"):
-                item.add_marker(pytest.mark.skip(reason="long: set HIL_ALL=1 or HIL_DATA"))
 
 
 def make_rows(rng, outputs, inputs):

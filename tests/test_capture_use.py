@@ -169,7 +169,6 @@ def test_exported_cases(device, tmp_path, listening):
         load_cases(tmp_path)
 
 
-@pytest.mark.long
 def test_an_exported_test_runs(pytester, tmp_path):
     """`pytest FOLDER --rig emulator` on what `hil capture export` has written: passes, and fails once it is changed."""
     recorded(tmp_path / "c", LISTENINGS[0])

@@ -199,7 +199,7 @@ def test_without_a_library_the_loop_runs_and_says_so_once(monkeypatch):
         recurrent._load.cache_clear()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU here")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU, and torch finds none")
 @BOTH
 def test_a_gpu_gives_what_the_cpu_gives(form):
     """Outputs and gradients in float64, through torch's own operations."""
@@ -221,7 +221,7 @@ def test_no_array_is_left(unit, tmp_path):
     """144 runs of odd sizes, forms, products and options under ASan and UBSan."""
     compiler = shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
-        pytest.skip("the sanitizers need gcc or clang")
+        pytest.skip("gcc or clang, whose sanitizers this needs, is not on PATH")
     flags = [flag for flag in recurrent.RECURRENT.flags if flag not in ("-O3", "-fPIC")]
     source, driver = recurrent.RECURRENT.sources, Path(__file__).parent / "recurrent_driver.c"
     command = [compiler, *flags, *unit.flags, "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]

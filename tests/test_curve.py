@@ -25,7 +25,6 @@ TOY = Recipe("toy", DataRecipe(keywords=("rise",)), train=TrainRecipe(epochs=4))
 PRUNED = RECIPE.replace('"digits"', '"digits-pruned"') + '[prune]\nsparsity = 0.5\n[build]\nkernel = "straight"\n'
 
 
-@pytest.mark.long
 def test_points_are_trained_compared_published_and_kept(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """
     A pruned network beside the model's own: zeros, products and cycles fall together, all bit-exact.

@@ -24,7 +24,7 @@ pytest.importorskip("soxr")
 PARTS = ("train", "validation", "test")
 SPEAKERS = ("ann", "bob", "cy", "dee")
 WORDS = ("go", "stop", "tree")
-REAL = pytest.mark.skipif(not os.environ.get("HIL_DATA"), reason="HIL_DATA is not set")
+REAL = pytest.mark.skipif(not os.environ.get("HIL_DATA"), reason="needs real data, and HIL_DATA names none")
 
 
 def tone(count, hz=440.0, rate=8000, level=0.3):

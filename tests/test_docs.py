@@ -74,10 +74,15 @@ def test_links_between_documents_lead_somewhere(document):
             assert (document.parent / target).exists(), target
 
 
+@pytest.fixture(scope="module")
+def listed(tmp_path_factory):
+    """What `hil --help` prints."""
+    return hil("--help", cwd=tmp_path_factory.mktemp("help")).stdout
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: p.name)
-def test_commands_in_documents_exist(document, tmp_path):
+def test_commands_in_documents_exist(document, listed):
     """`hil COMMAND` in running text names a command of the program."""
-    listed = hil("--help", cwd=tmp_path).stdout
     for command in set(re.findall(r"`hil ([a-z]+)", document.read_text())):
         assert re.search(rf"^  {command}\b", listed, re.MULTILINE), f"{document.name}: hil {command}"
 

@@ -28,7 +28,7 @@ def fuzzer():
     """The core and a driver, built with the address and the undefined-behaviour sanitizer."""
     compiler = shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
-        pytest.skip("no gcc or clang")
+        pytest.skip("gcc or clang, whose sanitizers this needs, is not on PATH")
     sources = [*sorted(SOURCES.glob("*.c")), DRIVER]
     contents = b"".join(path.read_bytes() for path in [*sources, *sorted(SOURCES.glob("*.[hi]*"))])
     out = Path(tempfile.gettempdir()) / "hil-emulator-tests" / f"fuzz-{hashlib.sha256(contents).hexdigest()[:16]}"
@@ -39,7 +39,7 @@ def fuzzer():
             command = [compiler, *FLAGS, f"-I{SOURCES}", '-DSOURCE_HASH=""', "-o", str(made), *map(str, sources)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if "cannot find -lasan" in done.stderr or "libclang_rt" in done.stderr:
-                pytest.skip("the compiler lacks the sanitizers' libraries")
+                pytest.skip("the compiler lacks the sanitizers' libraries; install libasan and libubsan")
             assert done.returncode == 0, done.stderr
             made.replace(out)
     return out

@@ -162,7 +162,6 @@ def test_a_damaged_program_is_built_again(tmp_path):
     assert build(tmp_path).elf_sha256 == first.elf_sha256 == hashlib.sha256(first.elf.read_bytes()).hexdigest()
 
 
-@pytest.mark.long
 def test_every_input_changes_the_build_id(tmp_path):
     """Sources, chip, board and optimization."""
     ids = [

@@ -441,7 +441,7 @@ def test_the_shipped_recipe_can_be_read() -> None:
     assert (recipe.prune.levels[0], recipe.prune.levels[-1]) == (0.0, 0.95)
 
 
-@pytest.mark.skipif("HIL_DATA" not in os.environ, reason="needs Penn Treebank in HIL_DATA")
+@pytest.mark.skipif("HIL_DATA" not in os.environ, reason="needs Penn Treebank, and HIL_DATA names no folder with it")
 def test_penn_treebank_has_its_published_size() -> None:
     """Mikolov's preparation: 929,589 / 73,760 / 82,430 words, 10,000 different ones."""
     corpus = load_corpus(TextRecipe())
@@ -449,7 +449,7 @@ def test_penn_treebank_has_its_published_size() -> None:
     assert len(corpus.words) == 10_000
 
 
-@pytest.mark.skipif("HIL_DATA" not in os.environ, reason="needs Penn Treebank in HIL_DATA")
+@pytest.mark.skipif("HIL_DATA" not in os.environ, reason="needs Penn Treebank, and HIL_DATA names no folder with it")
 def test_a_thirtieth_of_penn_treebank_teaches_more_than_counting(tmp_path: Path) -> None:
     """The shipped recipe in smaller updates, on the first 32,000 words, against the shares of all; both cells."""
     recipe = load_language_recipe(resource("models") / "ptb")

@@ -12,7 +12,7 @@ from hil.recipe import load_recipe
 from hil.resources import resource
 from hil.train import Session, evaluate, fit, fit_quantized, predict
 
-pytestmark = pytest.mark.skipif(not os.environ.get("HIL_DATA"), reason="HIL_DATA is not set")
+pytestmark = pytest.mark.skipif(not os.environ.get("HIL_DATA"), reason="needs real data, and HIL_DATA names none")
 
 FLOORS = {"speech-commands": (0.91, 0.90), "fsdd-digits": (0.68, 0.68)}
 """

@@ -112,7 +112,7 @@ def test_a_curve_keeps_its_promises(path: Path) -> None:
     assert {key for key in PROMISES if key[0] == curve.recipe} <= known
 
 
-@pytest.mark.skipif(not os.environ.get("HIL_DATA"), reason="HIL_DATA is not set")
+@pytest.mark.skipif(not os.environ.get("HIL_DATA"), reason="needs real data, and HIL_DATA names none")
 @pytest.mark.parametrize("name", ["events", "pruned"])
 def test_real_speech(name: str) -> None:
     """One seed on speech commands: a floor below the mean of the table, and the activity or the zeros promised."""

@@ -336,7 +336,6 @@ epochs = 2
 """
 
 
-@pytest.mark.long
 def test_the_whole_way_to_the_chip(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
